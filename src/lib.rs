@@ -1,0 +1,11 @@
+//! Tollgate: a rate-limit-aware caching reverse proxy for the Webex REST API.
+//!
+//! The modules stand in walking order, and a module imports only from modules declared above it:
+//! reading order, walking order and dependency order are one list (`tests/architecture.rs`).
+
+pub mod words;
+pub mod body;
+pub mod clock;
+pub mod route;
+pub mod gate;
+pub mod rewrite;

@@ -1,0 +1,118 @@
+//! The plain words of the domain, said the same way in code, log, metric and header.
+
+use std::fmt;
+
+use http::uri::Authority;
+
+/// The protocol a party speaks to: decides the scheme of every URL written for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The scheme as it stands in a URL, without `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port a URL of this scheme means when it names none.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Scheme and authority: the part of a URL that Tollgate rewrites. Shape: `https://localhost:8443`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Base {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host and, where it was written, port; exactly as written.
+    pub authority: Authority,
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority)
+    }
+}
+
+/// Who is at fault for a broken body: decides whose error budget it burns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The bot that called us.
+    Client,
+    /// The API behind us.
+    Upstream,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+        })
+    }
+}
+
+/// A tenant, as the keyed hash of its credential: the credential itself is never kept.
+///
+/// Shape: 16 bytes of HMAC-SHA-256; shown as 12 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId([u8; 16]);
+
+impl TenantId {
+    /// Takes the first half of a keyed hash.
+    pub fn new(digest: [u8; 16]) -> Self {
+        Self(digest)
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TenantId({self})")
+    }
+}
+
+/// How a request was answered: one vocabulary for log, metric and `Cache-Status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Sent upstream because the cache has no say in it.
+    Bypass,
+    /// Answered from the cache without a call.
+    Hit,
+    /// Sent upstream because the cache did not have it.
+    Miss,
+    /// Answered by Tollgate itself with an error.
+    Refused,
+    /// Answered from the cache after the upstream confirmed it.
+    Revalidated,
+}
+
+impl Outcome {
+    /// The word as it stands in log and metric.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Refused => "refused",
+            Self::Revalidated => "revalidated",
+        }
+    }
+}
