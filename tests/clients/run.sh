@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs the real clients against target/debug/tollgate, in a Python environment of their own below target/.
+# Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+venv=target/clients-venv
+wanted=tests/clients/requirements.txt
+if ! cmp -s "$wanted" "$venv/installed.txt"; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$wanted"
+    cp "$wanted" "$venv/installed.txt"
+fi
+exec "$venv/bin/python" -m pytest --config-file tests/clients/pytest.ini tests/clients "$@"
