@@ -109,7 +109,10 @@ fn rooms_in_walking_order() -> Vec<String> {
 /// Rooms named after `crate::`, in a path or at the top of a group.
 fn rooms_named(code: &str) -> Vec<String> {
     let word = |text: &str| {
-        text.trim_start().chars().take_while(|sign| sign.is_alphanumeric() || *sign == '_').collect::<String>()
+        text.trim_start()
+            .chars()
+            .take_while(|sign| sign.is_alphanumeric() || *sign == '_')
+            .collect::<String>()
     };
     let mut named = Vec::new();
     for (at, start) in code.match_indices("crate::") {
@@ -255,7 +258,8 @@ fn words_that_promise_later_work_are_absent() {
 #[test]
 fn no_file_is_named_after_nothing() {
     let empty = ["common", "helpers", "manager", "misc", "types", "util", "utils"];
-    let is_empty = |path: &PathBuf| path.file_stem().is_some_and(|stem| empty.iter().any(|word| stem == *word));
+    let is_empty =
+        |path: &PathBuf| path.file_stem().is_some_and(|stem| empty.iter().any(|word| stem == *word));
     let faults: Vec<_> = files_below(&root().join("src"), "rs")
         .into_iter()
         .filter(is_empty)

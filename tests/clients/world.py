@@ -12,7 +12,7 @@ import time
 import requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("TOLLGATE_BIN", ROOT / "target/debug/tollgate"))
+BINARY = pathlib.Path(os.environ.get("CLIENTS_BINARY", ROOT / "target/debug/tollgate"))
 API = "https://webexapis.com"
 
 # No test waits longer than this for one answer; what takes longer is a hang.
@@ -94,10 +94,11 @@ class Proxy(Process):
         self.state = folder / "state"
         self.ca = self.state / "ca.pem"
         path = folder / "tollgate.toml"
-        tables = {"upstream": {}, "listen.tls": {}, "shutdown": {}} | (tables or {})
+        defaults = {"shutdown": {"delay": "0s", "drain": "2s"}}
         if connect:
-            tables["upstream"] = {"connect": [connect]} | tables["upstream"]
-        tables["shutdown"] = {"delay": "0s", "drain": "2s"} | tables["shutdown"]
+            defaults["upstream"] = {"connect": [connect]}
+        given = tables or {}
+        tables = {name: defaults.get(name, {}) | given.get(name, {}) for name in {**defaults, **given}}
         path.write_text(toml_of(tables) + "\n" + config)
         ports = self.state / "ports.json"
         ports.unlink(missing_ok=True)
