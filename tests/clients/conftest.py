@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from sim import Sim
+from sim import OURS, Sim
 from world import BINARY, Bot, Proxy
 
 _REAL_LOOKUP = socket.getaddrinfo
@@ -119,4 +119,6 @@ def bot(proxy, token):
 @pytest.fixture
 def direct(sim, token):
     """The same client, straight to the simulator."""
-    return Bot(sim.http, token)
+    bot = Bot(sim.http, token)
+    bot.session.headers |= OURS
+    return bot

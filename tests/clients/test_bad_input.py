@@ -187,7 +187,7 @@ def test_hop_by_hop_fields_stay_behind(proxy, sim, token):
     assert "via" in names
 
 
-@pytest.mark.parametrize("credential", [b"Bearer", b"Bearer  ", b"Basic dTpw", b"\xff\xfe", b"Bearer a b"])
+@pytest.mark.parametrize("credential", [b"Bearer", b"Bearer  ", b"Basic dTpw", b"\xff\xfe", b"Bearer expired x"])
 def test_an_odd_credential_never_breaks_anything(proxy, sim, credential):
     request = b"GET /v1/people/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nConnection: close\r\n\r\n"
     answer = exchange(connect(proxy.http_port), request % credential)

@@ -62,7 +62,7 @@ def test_a_refused_upload_is_sent_again_whole(sdk, sim, token, files, size, refu
     took = time.monotonic() - started
     assert took < 20, f"{took:.1f} s"
     assert sim.statuses("POST", "/v1/messages") == [429, 200]
-    content = sim.contents_of(message.id)[0]
+    content = sim.contents_of(message.id, token)[0]
     assert content["bytes"] == path.stat().st_size
     assert content["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert content["name"] == path.name

@@ -34,7 +34,7 @@ MARKDOWN = {
     "<@personId:Y2lzY29zcGFyazovL3VzL1BFT1BMRS9mNWIzNjE4Ny1jOGRkLTQ3MjctOGIyZi1mOWM0NDdmMjkwNDY|Jose>"
     " to look at that right away.",
     "mention all": "<@all>, we have some exciting news! Please watch this space for more information...",
-    "a link to a file": f'See https://webexapis.com/v1/contents/x and "https://api.ciscospark.com/v1/contents/y"',
+    "a link to a file": 'See https://webexapis.com/v1/contents/x and "https://api.ciscospark.com/v1/contents/y"',
     "escapes": 'a "quoted" \\ back\\slash \t tab / slash \u2028 \U0001f600',
 }
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from world import assert_webex_error
+
 AS_IS = [400, 401, 403, 404, 405, 409, 410, 413, 415, 428, 500]
 PAGE = "<html><head><title>Bad</title></head><body>世界</body></html>"
 
@@ -75,16 +77,6 @@ def test_a_write_whose_connection_breaks_is_told_and_not_repeated(bot, sim, room
     assert answer.status_code == 502
     assert_webex_error(answer)
     assert sim.count("POST", "/v1/messages") == 1
-
-
-def assert_webex_error(answer):
-    body = answer.json()
-    assert body["message"]
-    assert body["trackingId"]
-    assert isinstance(body["errors"], list)
-    assert answer.headers["TrackingID"] == body["trackingId"]
-    assert answer.headers["Content-Type"].startswith("application/json")
-    assert "tollgate" in answer.headers["Proxy-Status"].lower()
 
 
 def test_partial_failures_pass_intact_and_are_never_kept(bot, direct, sim, room, token):

@@ -1,5 +1,6 @@
 """Names and certificates on both sides: no SNI, name override, the trap certificate, HTTP versions."""
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -10,8 +11,7 @@ import webexpythonsdk
 
 from raw import connect, connect_tls, exchange
 from sim import Sim
-from test_statuses import assert_webex_error
-from world import ROOT, Bot, Proxy, curl, heads_of
+from world import ROOT, Bot, Proxy, assert_webex_error, curl, heads_of
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_nodes_own_clients_reach_every_page(proxy, sim, token):
     sim.messages(room, 30)
     script = ROOT / "tests/clients/pages.mjs"
     command = ["node", str(script), f"{proxy.base}/v1/messages?roomId={room}&max=10", token]
-    environment = {"NODE_EXTRA_CA_CERTS": str(proxy.ca), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    environment = os.environ | {"NODE_EXTRA_CA_CERTS": str(proxy.ca)}
     done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
     assert done.stdout.decode().split() == ["https", "30", "fetch", "30"], done.stderr.decode()
     assert sim.strangers() == []

@@ -7,8 +7,7 @@ import pytest
 import requests
 
 from raw import Server, connect, read_head, read_request, splice
-from test_statuses import assert_webex_error
-from world import Proxy, curl
+from world import Proxy, assert_webex_error, curl
 
 GREETING = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -150,7 +149,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced_even_for_a_write(scripte
         served.append(read_request(connection)[0])
         connection.sendall(GREETING + b"Content-Length: 2\r\n\r\n{}")
 
-    server, proxy = scripted(serve)
+    _, proxy = scripted(serve)
     bot = proxy.bot(token)
     for _ in range(4):
         assert bot.post("/v1/rooms", json={"title": "t"}).status_code == 200

@@ -210,6 +210,17 @@ def heads_of(answer):
     return int(lines[0].split()[1]), fields
 
 
+def assert_webex_error(answer):
+    """The answer is an error of Tollgate's own, in the shape of Webex."""
+    body = answer.json()
+    assert body["message"]
+    assert body["trackingId"]
+    assert isinstance(body["errors"], list)
+    assert answer.headers["TrackingID"] == body["trackingId"]
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert "tollgate" in answer.headers["Proxy-Status"].lower()
+
+
 def wait_until(claim, seconds=10, what="it"):
     """Waits for something that another process does soon."""
     end = time.monotonic() + seconds
