@@ -11,6 +11,22 @@ from world import API, BINARY, TIMEOUT, Process
 OURS = {"User-Agent": "tollgate-tests-direct"}
 
 
+# The settings that tests change, as they are at first.
+PLAIN = {
+    "limit": "all=off",
+    "limit_mode": "fixed-window",
+    "gzip": False,
+    "paging": "none",
+    "filename_star": False,
+    "scan_retry_after": 1,
+}
+
+
+def mark_of(token):
+    """What stands for a token in the simulator's log."""
+    return hashlib.sha256(token.encode()).hexdigest()[:12]
+
+
 class Sim(Process):
     """`tollgate sim` on ports of its own, without limits unless a flag says otherwise."""
 
@@ -26,6 +42,7 @@ class Sim(Process):
         self.session.trust_env = False
         self.session.headers |= OURS
         self.forgotten = 0
+        self.seed = 1000
 
     def control(self, method, path, **options):
         answer = self.session.request(method, f"{self.http}/_sim/{path}", timeout=TIMEOUT, **options)
@@ -39,44 +56,42 @@ class Sim(Process):
         return answer
 
     def reset(self):
-        """Back to the first state: nobody, nothing, no limits, an empty log."""
+        """Back to the first state: no limits, no oddities, an empty log, and ids that no earlier test has seen."""
+        self.seed += 1
+        self.set(**PLAIN, seed=self.seed)
         self.control("POST", "reset")
-        self.set(limit="all=off")
         self.forgotten = 0
 
     def set(self, **settings):
         self.control("POST", "settings", json=settings)
 
-    def force(self, method, path, status=None, n=1, headers=None, body=None, html=None, close=None, after_bytes=None):
-        """The next `n` such requests are answered like this instead."""
-        rule = {"method": method, "path": path, "n": n}
-        optional = {"status": status, "headers": headers, "body": body, "html": html, "close": close}
-        optional["after_bytes"] = after_bytes
-        rule |= {key: value for key, value in optional.items() if value is not None}
-        self.control("POST", "force", json=[rule])
+    def force(self, method, path, status=None, **order):
+        """The next such requests are answered like this instead. `html`: True, or the page itself."""
+        page = order.pop("html", None)
+        if page:
+            order |= {"html": True} | ({"body": page} if isinstance(page, str) else {})
+        if status:
+            order["status"] = status
+        self.control("POST", "force", json={"method": method, "path": path} | order)
 
     def person(self, token, email=None, room=None):
         """The id of a new person behind the token; a member of the room, if one is named."""
         email = email or f"{token}@example.com"
-        made = self.control("POST", "people", json=[{"token": token, "email": email, "displayName": token}])
-        person = made["ids"][0]
+        person = self.control("POST", "people", json={"token": token, "email": email, "displayName": token})
         if room:
-            self.control("POST", "memberships", json=[{"roomId": room, "personId": person}])
-        return person
+            self.control("POST", "memberships", json={"roomId": room, "personEmail": email})
+        return person["id"]
 
-    def room(self, token, title="Project Unicorn"):
-        return self.ask(token, "POST", "/v1/rooms", json={"title": title}).json()["id"]
+    def room(self, token, title="Project Unicorn", **more):
+        return self.control("POST", "rooms", json={"title": title, "members": [token]} | more)["id"]
 
     def messages(self, room, count):
         self.control("POST", "messages", json={"roomId": room, "count": count})
 
-    def kms(self, room, reads):
-        self.control("POST", "rooms", json=[{"id": room, "kms": reads}])
-
     def upload(self, token, room, name, media_type, size, state="clean"):
-        """The path of a new content."""
+        """The path of a new content in a room of the token's owner."""
         body = {"roomId": room, "name": name, "type": media_type, "size": size, "state": state}
-        return self.control("POST", "content", json=body)["url"].removeprefix(API)
+        return self.control("POST", "content", json=body)["url"].removeprefix(API).split("?")[0]
 
     def fill(self, family, token, room, count):
         """Makes so many of a family, and says with which query they are listed."""
@@ -84,22 +99,25 @@ class Sim(Process):
             self.messages(room, count)
             return f"roomId={room}"
         if family == "rooms":
-            self.control("POST", "rooms", json=[{"title": f"r{n}", "token": token} for n in range(count)])
+            self.room(token, count=count)
             return "type=group"
-        people = [{"email": f"p{n}@example.com", "displayName": f"Harold {n}"} for n in range(count)]
-        made = self.control("POST", "people", json=people)["ids"]
+        emails = [f"harold{number}@example.com" for number in range(count)]
+        self.control("POST", "people", json=[{"email": email, "displayName": "Harold"} for email in emails])
         if family == "people":
             return "displayName=Harold"
-        self.control("POST", "memberships", json=[{"roomId": room, "personId": person} for person in made])
+        self.control("POST", "memberships", json=[{"roomId": room, "personEmail": email} for email in emails])
         return f"roomId={room}"
+
+    def _entries(self):
+        return self.control("GET", "log")["items"]
 
     def forget(self):
         """What was asked so far is no longer told."""
-        self.forgotten = len(self.control("GET", "log"))
+        self.forgotten = len(self._entries())
 
     def log(self):
-        """Requests below /v1 in order, without those of the tests themselves."""
-        entries = self.control("GET", "log")[self.forgotten :]
+        """Requests in order, without those of the tests themselves."""
+        entries = self._entries()[self.forgotten :]
         return [entry for entry in entries if entry["headers"].get("user-agent") != OURS["User-Agent"]]
 
     def statuses(self, method, path):
@@ -108,8 +126,9 @@ class Sim(Process):
     def count(self, method, path):
         return len(self.statuses(method, path))
 
-    def tokens(self, method, path):
-        return {entry["token"] for entry in self.log() if (entry["method"], entry["path"]) == (method, path)}
+    def askers(self, path):
+        """The marks of all tokens with which a path was asked for."""
+        return {entry["token"] for entry in self.log() if entry["path"] == path}
 
     def strangers(self):
         """Requests that did not come through a Tollgate."""

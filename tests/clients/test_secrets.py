@@ -40,7 +40,7 @@ def push_through_every_path(sim, proxy):
     for status in [401, 403, 429, 500, 502]:
         sim.force("POST", "/v1/rooms", status, headers={"Retry-After": "1"})
         bot.post("/v1/rooms", json={"title": "t"})
-    sim.force("POST", "/v1/rooms", close=True)
+    sim.force("POST", "/v1/rooms", close="before")
     bot.post("/v1/rooms", json={"title": "t"})
     sim.force("GET", "/v1/teams", 429, headers={"Retry-After": "3600"})
     bot.get("/v1/teams", headers={"Prefer": "wait=0"})

@@ -67,20 +67,21 @@ def test_a_change_that_fails_is_never_sent_twice(bot, sim, room, method):
 
 
 def test_a_read_whose_connection_breaks_is_asked_again(bot, sim, room):
-    sim.force("GET", f"/v1/rooms/{room}", close=True)
+    sim.force("GET", f"/v1/rooms/{room}", close="before")
     assert bot.get(f"/v1/rooms/{room}").status_code == 200
 
 
 def test_a_write_whose_connection_breaks_is_told_and_not_repeated(bot, sim, room):
-    sim.force("POST", "/v1/messages", close=True)
+    sim.force("POST", "/v1/messages", close="before")
     answer = bot.post("/v1/messages", json={"roomId": room, "text": "once"})
     assert answer.status_code == 502
     assert_webex_error(answer)
     assert sim.count("POST", "/v1/messages") == 1
 
 
-def test_partial_failures_pass_intact_and_are_never_kept(bot, direct, sim, room, token):
-    sim.kms(room, reads=100)
+def test_partial_failures_pass_intact_and_are_never_kept(bot, direct, sim, token):
+    sim.person(token)
+    room = sim.room(token, kms=100)
     paths = ["/v1/rooms", f"/v1/rooms/{room}"]
     for path in paths:
         wanted = direct.get(path).content
