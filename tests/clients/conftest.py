@@ -120,5 +120,5 @@ def bot(proxy, token):
 def direct(sim, token):
     """The same client, straight to the simulator."""
     bot = Bot(sim.http, token)
-    bot.session.headers |= OURS
+    bot.session.headers.update(OURS)
     return bot

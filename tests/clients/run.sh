@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the real clients against target/debug/tollgate, in a Python environment of their own below target/.
-# Arguments go to pytest.
+# Arguments go to pytest: names of test files beside this one, or options.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -12,4 +12,5 @@ if ! cmp -s "$wanted" "$venv/installed.txt"; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$wanted"
     cp "$wanted" "$venv/installed.txt"
 fi
-exec "$venv/bin/python" -m pytest --config-file tests/clients/pytest.ini tests/clients "$@"
+cd tests/clients
+exec "../../$venv/bin/python" -B -m pytest "$@"

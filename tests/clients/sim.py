@@ -40,7 +40,7 @@ class Sim(Process):
         self.http = f"http://{self.http_address}"
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.headers |= OURS
+        self.session.headers.update(OURS)
         self.forgotten = 0
         self.seed = 1000
 

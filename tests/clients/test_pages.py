@@ -103,8 +103,9 @@ def test_the_link_of_the_seed_keeps_its_odd_query(bot, sim, token):
     assert answer.headers["Link"] == link.replace("https://api.ciscospark.com", bot.base)
 
 
-def test_a_query_goes_up_verbatim(bot, sim, token):
+@pytest.mark.parametrize("protocol", ["--http1.1", "--http2"])
+def test_a_query_goes_up_verbatim(proxy, sim, token, protocol):
     sim.person(token)
-    query = "displayName=Har%6fld+%2b&max=10&before&after=&x=%C3%A9%2F"
-    bot.get(f"/v1/people?{query}")
+    query = "displayName=Har%6fld+%2b&max=10&before&after=&x=%C3%A9%2F&max=100"
+    curl(protocol, "-H", f"Authorization: Bearer {token}", f"{proxy.base}/v1/people?{query}", ca=proxy.ca)
     assert sim.log()[-1]["query"] == query
