@@ -7,5 +7,7 @@ pub mod words;
 pub mod body;
 pub mod clock;
 pub mod route;
+pub mod admit;
+pub mod cache;
 pub mod gate;
 pub mod rewrite;
