@@ -14,6 +14,7 @@ use crate::words::{Base, Scheme};
 
 mod bases;
 mod edit;
+mod escape;
 mod fields;
 mod inflate;
 mod scan;
