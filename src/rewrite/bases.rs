@@ -32,7 +32,8 @@ pub(super) fn find(bases: &[Base], url: &[u8]) -> Option<Span> {
     is_known.then_some(Span { scheme_end, authority_start, authority_end: authority_start + length })
 }
 
-/// A `Link` value whose URLs in `<...>` point at `to` where they pointed at one of `from`; none: nothing to change.
+/// A `Link` value whose URLs in `<...>` point at `to` where they pointed at one of `from`.
+/// None: nothing to change.
 ///
 /// Only the brackets are looked for, not the grammar: Webex documents the field without its semicolon.
 pub(super) fn relink(from: &[Base], to: &Base, value: &HeaderValue) -> Option<HeaderValue> {
@@ -64,7 +65,9 @@ pub(super) fn relocate(from: &[Base], to: &Base, value: &HeaderValue) -> Option<
     HeaderValue::from_bytes(&out).ok()
 }
 
-/// The bytes that take the place of `raw[..authority_end]`: what stands between scheme and authority stays as it was written.
+/// The bytes that take the place of `raw[..authority_end]`.
+///
+/// What stands between scheme and authority stays as it was written.
 pub(super) fn swap(to: &Base, raw: &[u8], span: Span) -> Vec<u8> {
     let separator = raw.get(span.scheme_end..span.authority_start).unwrap_or_default();
     [to.scheme.as_str().as_bytes(), separator, to.authority.as_str().as_bytes()].concat()

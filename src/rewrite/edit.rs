@@ -98,30 +98,23 @@ impl Editor {
 
     /// The bytes that may go on: without an edit a slice of `chunk`, not a copy.
     fn push(&mut self, chunk: &Bytes) -> Bytes {
-        let mut out = BytesMut::new();
-        let mut copied = 0;
+        let mut out = Output { chunk, edited: BytesMut::new(), passed: 0 };
         let mut at = 0;
         // What `held` brought along from earlier chunks, and where its part of this chunk starts.
         let mut carried = self.held.as_ref().map_or(0, Vec::len);
         let mut held_from = 0;
         while let Some(rest @ [_, ..]) = chunk.get(at..) {
             let (taken, mark) = self.scanner.advance(rest);
-            if let Some(held) = &mut self.held {
-                let text = taken - usize::from(mark == Some(Mark::Closed));
-                let more = text.min(self.longest - held.len());
-                held.extend(rest.iter().take(more));
-                if mark == Some(Mark::Closed) || held.len() == self.longest {
-                    let raw = self.held.take().unwrap_or_default();
-                    if let Some((edit, raw_end)) = replacement(&self.plan, &raw) {
-                        out.extend_from_slice(chunk.get(copied..held_from).unwrap_or_default());
-                        out.extend_from_slice(&edit);
-                        out.extend_from_slice(raw.get(raw_end..).unwrap_or_default());
-                        copied = at + more;
-                    } else {
-                        out.extend_from_slice(raw.get(..carried).unwrap_or_default());
-                    }
-                    carried = 0;
+            let is_closed = mark == Some(Mark::Closed);
+            let text = rest.get(..taken - usize::from(is_closed)).unwrap_or_default();
+            if let Some((raw, held_here)) = self.hold(text, is_closed) {
+                if let Some((edit, raw_end)) = replacement(&self.plan, &raw) {
+                    let unchanged = raw.get(raw_end..).unwrap_or_default();
+                    out.replace(held_from, &[&edit, unchanged], at + held_here);
+                } else {
+                    out.replace(0, &[raw.get(..carried).unwrap_or_default()], 0);
                 }
+                carried = 0;
             }
             at += taken;
             if mark == Some(Mark::Opened) {
@@ -129,13 +122,15 @@ impl Editor {
                 held_from = at;
             }
         }
-        let end = if self.held.is_some() { held_from } else { chunk.len() };
-        let rest = chunk.slice(copied.min(end)..end);
-        if out.is_empty() {
-            return rest;
-        }
-        out.extend_from_slice(&rest);
-        out.freeze()
+        out.finish(if self.held.is_some() { held_from } else { chunk.len() })
+    }
+
+    /// Holds more of a wanted string. Once it can be decided: all that was held, and how much of `text` that is.
+    fn hold(&mut self, text: &[u8], is_closed: bool) -> Option<(Vec<u8>, usize)> {
+        let held = self.held.as_mut()?;
+        let more = text.len().min(self.longest - held.len());
+        held.extend(text.iter().take(more));
+        if is_closed || held.len() == self.longest { self.held.take().map(|raw| (raw, more)) } else { None }
     }
 
     /// What was still held: the text ended inside a string, so nothing was decided.
@@ -145,6 +140,32 @@ impl Editor {
 
     fn is_idle(&self) -> bool {
         self.held.as_ref().is_none_or(Vec::is_empty)
+    }
+}
+
+/// What becomes of one chunk.
+struct Output<'a> {
+    chunk: &'a Bytes,
+    edited: BytesMut,
+    /// How much of the chunk `edited` accounts for.
+    passed: usize,
+}
+
+impl Output<'_> {
+    /// Passes the chunk up to `from` and puts `parts` in the place of what stands before `to`.
+    fn replace(&mut self, from: usize, parts: &[&[u8]], to: usize) {
+        self.edited.extend_from_slice(self.chunk.get(self.passed..from).unwrap_or_default());
+        parts.iter().for_each(|part| self.edited.extend_from_slice(part));
+        self.passed = self.passed.max(to);
+    }
+
+    fn finish(mut self, end: usize) -> Bytes {
+        let rest = self.chunk.slice(self.passed.min(end)..end);
+        if self.edited.is_empty() {
+            return rest;
+        }
+        self.edited.extend_from_slice(&rest);
+        self.edited.freeze()
     }
 }
 

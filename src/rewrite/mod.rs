@@ -120,6 +120,7 @@ impl Rewriter {
     ///
     /// URLs of the API point at the client's base, in the fields and at `$.files[*]` and `$.items[*].files[*]`.
     /// Where a body must be rewritten it is unpacked first, and its length is no longer known.
+    /// Then it fails with [`BodyError::Garbled`](crate::body::BodyError::Garbled) if it is damaged, cut short or unpacks too far.
     pub fn inbound(&self, route: &Route, method: &Method, response: Response<Body>) -> Response<Body> {
         let (mut head, mut body) = response.into_parts();
         fields::strip(&mut head.headers);

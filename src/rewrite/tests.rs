@@ -318,3 +318,28 @@ async fn a_client_under_the_apis_own_name_gets_what_the_api_wrote() {
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), packed, "{host}");
     }
 }
+
+#[tokio::test]
+async fn a_packed_answer_cut_short_does_not_end_well() {
+    let packed = gzip(LIST);
+    let head = head("GET", "/v1/messages", &[]);
+    for length in 1..packed.len() {
+        let response =
+            answer(200, &[JSON, ("content-encoding", "gzip")], chunked(&packed[..length], 8, false));
+        let response = rewriter(true).inbound(&route_of(Kind::Webex, &head), &head.method, response);
+        let error = response.into_body().collect().await.unwrap_err();
+        assert!(
+            matches!(error, BodyError::Garbled(crate::words::Side::Upstream, _)),
+            "cut at {length}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_target_of_a_server_wide_request_stays_an_asterisk() {
+    let head = head("OPTIONS", "*", &[]);
+    let request =
+        rewriter(true).outbound(&route_of(Kind::Generic, &head), &head, Body::empty(), None).into_request();
+    assert_eq!(request.uri().path(), "*");
+    assert_eq!(request.uri().host(), Some("webexapis.com"));
+}
