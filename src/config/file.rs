@@ -92,6 +92,8 @@ impl Walk<'_> {
             let path = format!("{prefix}{}", key.get_ref());
             if path == "tenant" {
                 self.tenants(value);
+            } else if key.get_ref().contains('.') {
+                self.unknown(&path, prefix, key.span().start);
             } else if let Some(known) = self.key(&path) {
                 let written = Written::from_toml(value, &|byte| self.lines.place(byte));
                 self.document.values.push((known, written));
@@ -163,6 +165,9 @@ impl Walk<'_> {
     /// A key of the same table that is spelt alike, else one of the same name in another table.
     fn nearest(&self, path: &str, prefix: &str) -> String {
         let leaf = path.strip_prefix(prefix).unwrap_or(path);
+        if leaf.contains('.') {
+            return ": write the dots of a path outside quotes".to_owned();
+        }
         let here = self.known.iter().filter_map(|known| known.strip_prefix(prefix));
         let here = here.map(|rest| rest.split('.').next().unwrap_or(rest));
         let near = did_you_mean(leaf, here);

@@ -141,7 +141,7 @@ section! {
         /// Directory of uploads that wait; "": the system's directory for temporary files.
         spool_dir: Option<PathBuf> = Optional(FilePath), "";
         /// Most bytes of waiting uploads on disk; "": none waits there, each streams once.
-        spool_size: Option<u64> = Optional(Size(1 << 20, 1 << 50)), "1GiB";
+        spool_size: Option<u64> = Optional(Size(1 << 20, 1 << 40)), "1GiB";
     }
 }
 
@@ -151,9 +151,9 @@ section! {
         /// Whether answers are kept at all.
         enabled: bool = Switch, "true";
         /// Most bytes kept in memory, bodies and headers.
-        memory: u64 = Size(1 << 20, 1 << 50), "256MiB";
+        memory: u64 = Size(1 << 20, 1 << 40), "256MiB";
         /// Most bytes of one answer that is kept; at most half of `cache.memory`.
-        max_entry: u64 = Size(1, 1 << 50), "128MiB";
+        max_entry: u64 = Size(1, 1 << 40), "128MiB";
         /// How long a tenant's own successful request proves its access to a content; "0s": prove it on every use.
         proof_ttl: Duration = Lasting(Duration::ZERO, HOUR), "60s";
     }
@@ -182,7 +182,7 @@ section! {
 section! {
     /// The program's own log.
     pub struct Log in "log." {
-        /// The least that is worth a line.
+        /// The least that is worth a line: `error`, `warn`, `info`, `debug` or `trace`.
         level: LogLevel = Word(&[
             ("error", LogLevel::Error),
             ("warn", LogLevel::Warn),
@@ -190,7 +190,7 @@ section! {
             ("debug", LogLevel::Debug),
             ("trace", LogLevel::Trace),
         ]), "info";
-        /// `auto`: text on a terminal, JSON elsewhere.
+        /// `json`, `text`, or `auto`: text on a terminal, JSON elsewhere.
         format: LogFormat = Word(&[
             ("auto", LogFormat::Auto),
             ("json", LogFormat::Json),

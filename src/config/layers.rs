@@ -66,7 +66,7 @@ impl Layers {
         if keys.iter().any(|key| self.faulty.contains(key)) {
             return;
         }
-        let written = keys.iter().find(|key| self.place(key) != Place::Default).or(keys.first());
+        let written = keys.iter().find(|key| self.place(key) != Place::Default).or_else(|| keys.first());
         let Some(key) = written else { return };
         self.faults.push(Fault { place: self.place(key), key: Some((*key).to_owned()), problem });
     }

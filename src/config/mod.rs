@@ -99,7 +99,6 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
     }
 }
 
-
 fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option<Config> {
     let root = RootKeys::take(layers);
     let listen = ListenKeys::take(layers);

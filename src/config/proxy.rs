@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::fault::quote;
 use super::shape::{Shape, Tell};
-use super::shape_net::read_masked;
+use super::shape_net::{has_good_port, read_masked};
 use super::written::Written;
 
 /// How the upstream is reached.
@@ -81,7 +81,7 @@ impl Shape for ProxyShape {
             }
             let uri: Uri = text.parse().ok()?;
             let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-            let has_host = uri.host().is_some_and(|host| !host.is_empty());
+            let has_host = uri.authority().is_some_and(|at| !at.host().is_empty() && has_good_port(at));
             let is_whole = uri.path() == "/" && uri.query().is_none();
             (is_http && has_host && is_whole).then(|| ProxyChoice::Fixed(ProxyUrl(text.to_owned())))
         })

@@ -42,7 +42,8 @@ fn certificate(tls: TlsKeys, layers: &mut Layers) -> Certificate {
     match (tls.cert_file, tls.key_file) {
         (Some(cert), Some(key)) => {
             if !tls.names.is_empty() {
-                let problem = "names extend the local CA's certificate, but listen.tls.cert_file gives another";
+                let problem =
+                    "names extend the local CA's certificate, but listen.tls.cert_file gives another";
                 layers.conflict(&["listen.tls.names", "listen.tls.cert_file"], problem.to_owned());
             }
             Certificate::Files { cert, key }

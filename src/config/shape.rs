@@ -198,7 +198,11 @@ impl<T: Copy + PartialEq + fmt::Debug> Shape for Word<T> {
 
     fn accepts(&self) -> String {
         let words: Vec<_> = self.0.iter().map(|(word, _)| quote(word)).collect();
-        words.join(" or ")
+        match words.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
+        }
     }
 }
 

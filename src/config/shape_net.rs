@@ -61,8 +61,7 @@ impl Shape for Host {
         read_quoted(self, written, tell, |text| {
             let authority = Authority::try_from(text).ok()?;
             let is_plain = !text.contains('@') && (text == "*" || is_host(authority.host()));
-            let has_good_port = authority.port().is_none() == authority.port_u16().is_none();
-            (is_plain && has_good_port && !text.ends_with(':')).then_some(authority)
+            (is_plain && has_good_port(&authority)).then_some(authority)
         })
     }
 
@@ -71,7 +70,8 @@ impl Shape for Host {
     }
 
     fn accepts(&self) -> String {
-        "a host such as \"tollgate.corp.example\", with a port if that one alone is meant, or \"*\"".to_owned()
+        "a host such as \"tollgate.corp.example\", with a port if that one alone is meant, or \"*\""
+            .to_owned()
     }
 }
 
@@ -117,7 +117,10 @@ impl Shape for Alias {
     }
 
     fn accepts(&self) -> String {
-        format!("1 to 64 letters, digits, dots, dashes or underscores, and not one of {}", RESERVED.join(", "))
+        format!(
+            "1 to 64 letters, digits, dots, dashes or underscores, and not one of {}",
+            RESERVED.join(", ")
+        )
     }
 }
 
@@ -195,9 +198,17 @@ fn base(text: &str) -> Option<Base> {
         _other => return None,
     };
     let authority = uri.authority().cloned()?;
-    let has_good_port = authority.port().is_none() == authority.port_u16().is_none();
     let is_whole = uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '#']);
-    (is_whole && has_good_port && is_host(authority.host())).then_some(Base { scheme, authority })
+    (is_whole && has_good_port(&authority) && is_host(authority.host())).then_some(Base { scheme, authority })
+}
+
+/// No port or a whole one: `http` takes what is no port for none.
+pub(super) fn has_good_port(authority: &Authority) -> bool {
+    let after_user = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let rest = after_user.strip_prefix(authority.host()).unwrap_or(":");
+    let is_number =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    rest.is_empty() || rest.strip_prefix(':').is_some_and(is_number)
 }
 
 /// A DNS name, an IPv4 address, or an IPv6 address in brackets.

@@ -9,7 +9,6 @@ pub(super) struct Optional<S>(pub(super) S);
 impl<S: Shape> Shape for Optional<S> {
     type Value = Option<S::Value>;
 
-    #[expect(clippy::option_option, reason = "the outer one says faulty, the inner one absent")]
     fn read(&self, written: &Written, tell: &mut Tell<'_>) -> Option<Option<S::Value>> {
         if written.text() == Some("") { Some(None) } else { self.0.read(written, tell).map(Some) }
     }

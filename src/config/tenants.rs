@@ -48,11 +48,17 @@ fn tenant(keys: TenantKeys, layers: &mut Layers, seen: &mut Seen) -> Option<Tena
     }
     let is_file_new = keys.token_files.iter().map(|file| seen.files.insert(file.clone()));
     if is_file_new.fold(false, |found, is_new| found | !is_new) {
-        layers.conflict(&["tenant.token_files"], "a file is listed twice, here or at another tenant".to_owned());
+        layers.conflict(
+            &["tenant.token_files"],
+            "a file is listed twice, here or at another tenant".to_owned(),
+        );
     }
     let is_hash_new = keys.token_sha256.iter().map(|hash| seen.hashes.insert(*hash));
     if is_hash_new.fold(false, |found, is_new| found | !is_new) {
-        layers.conflict(&["tenant.token_sha256"], "a hash is listed twice, here or at another tenant".to_owned());
+        layers.conflict(
+            &["tenant.token_sha256"],
+            "a hash is listed twice, here or at another tenant".to_owned(),
+        );
     }
     Some(Tenant {
         name: keys.name?,

@@ -1,3 +1,5 @@
+//! The configuration as its users meet it: sources in, a configuration or lines of faults out.
+
 mod faults;
 mod precedence;
 mod reference;

@@ -55,14 +55,20 @@ fn default_file() -> String {
         if table != section {
             write!(text, "\n[{table}]\n").unwrap();
             section = table;
-        } else {
+        } else if !text.ends_with("\n\n") {
             text.push('\n');
         }
         for line in wrap(&key.about) {
             writeln!(text, "# {line}").unwrap();
         }
-        for line in wrap(&format!("Takes {}.", key.accepts)) {
-            writeln!(text, "# {line}").unwrap();
+        // What a path, a switch or a word takes is plain from the default and the lines above.
+        if ["a whole", "a number", "a duration", "a size", "an array"]
+            .iter()
+            .any(|kind| key.accepts.starts_with(kind))
+        {
+            wrap(&format!("Takes {}.", key.accepts))
+                .iter()
+                .for_each(|line| writeln!(text, "# {line}").unwrap());
         }
         writeln!(text, "{name} = {}", key.default).unwrap();
     }
@@ -107,7 +113,8 @@ fn manual_page() -> String {
                 "tenant" => "`[[tenant]]`, once per tenant; no variables".to_owned(),
                 table => format!("`[{table}]`"),
             };
-            write!(text, "\n## {header}\n\n| key | default | decides | takes |\n|---|---|---|---|\n").unwrap();
+            write!(text, "\n## {header}\n\n| key | default | decides | takes |\n|---|---|---|---|\n")
+                .unwrap();
             section = Some(table);
         }
         let name = key.path.rsplit('.').next().unwrap();
