@@ -120,6 +120,7 @@ fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option
     };
     rules::cache(&config.cache, layers);
     rules::addresses(&config.listen, &config.admin, layers);
+    rules::loops(&config.listen, &config.upstream, layers);
     layers.show_instead("state_dir", quote(&config.state_dir.to_string_lossy()));
     Some(config)
 }

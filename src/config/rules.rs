@@ -1,6 +1,6 @@
 //! Decides which values go together: turns what was written into what the program needs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::route::{Hosts, Kind};
 use crate::words::{Base, Scheme};
@@ -124,6 +124,31 @@ pub(super) fn addresses(listen: &Listen, admin: &Admin, layers: &mut Layers) {
             }
         }
     }
+}
+
+/// The upstream is not this proxy: what arrives would be sent here again. Names other than localhost are not resolved.
+pub(super) fn loops(listen: &Listen, upstream: &Upstream, layers: &mut Layers) {
+    let (key, targets) = match &upstream.resolve {
+        Resolve::Fixed(addresses) => ("upstream.connect", addresses.clone()),
+        Resolve::Dns | Resolve::System => ("upstream.url", literal_addresses(&upstream.url)),
+    };
+    let listeners = [("listen.https", listen.https), ("listen.http", listen.http)];
+    for (own, address) in listeners.into_iter().filter_map(|(own, address)| Some((own, address?))) {
+        if targets.iter().any(|target| overlap(*target, address)) {
+            layers.conflict(&[key, own], format!("{key} leads back to {own}"));
+        }
+    }
+}
+
+fn literal_addresses(base: &Base) -> Vec<SocketAddr> {
+    let port = base.authority.port_u16().unwrap_or_else(|| base.scheme.default_port());
+    let host = base.authority.host().trim_start_matches('[').trim_end_matches(']');
+    let ips = match host.parse() {
+        Ok(ip) => vec![ip],
+        Err(_name) if is_loopback(base) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        Err(_name) => vec![],
+    };
+    ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {

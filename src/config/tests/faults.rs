@@ -209,6 +209,14 @@ fn rules_between_values_are_told_where_they_were_written() {
             "1:15: listen.http: listen.http and listen.https share an address",
         ),
         (
+            "upstream.url = \"https://localhost:8443\"",
+            "1:16: upstream.url: upstream.url leads back to listen.https",
+        ),
+        (
+            "upstream.connect = [\"127.0.0.1:8443\"]",
+            "1:20: upstream.connect: upstream.connect leads back to listen.https",
+        ),
+        (
             "cache.memory = \"100MiB\"",
             "1:16: cache.memory: cache.max_entry is more than half of cache.memory",
         ),
