@@ -11,3 +11,4 @@ pub mod admit;
 pub mod cache;
 pub mod gate;
 pub mod rewrite;
+pub mod config;
