@@ -188,7 +188,7 @@ impl Identity {
     }
 
     fn covers(&self, name: &ServerName<'_>) -> bool {
-        let parsed = self.key.end_entity_cert().and_then(|leaf| ParsedCertificate::try_from(leaf));
+        let parsed = self.key.end_entity_cert().and_then(ParsedCertificate::try_from);
         parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
     }
 }
