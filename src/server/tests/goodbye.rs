@@ -6,7 +6,7 @@ const LARGE: usize = 5 * 1024 * 1024;
 
 #[tokio::test]
 async fn an_early_answer_is_readable_while_the_client_still_uploads() {
-    let settings = ServerSettings { max_linger_bytes: 16 * 1024 * 1024, ..ServerSettings::recommended() };
+    let settings = ServerSettings { max_linger_bytes: 64 * 1024, ..ServerSettings::recommended() };
     for settings in [ServerSettings::recommended(), settings] {
         for scheme in ["http", "https"] {
             let world = world(settings.clone(), scheme, echo).await;
@@ -37,8 +37,7 @@ async fn upload(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) ->
 
 #[tokio::test]
 async fn a_client_that_uploads_before_it_reads_sees_the_answer_within_the_linger() {
-    let settings = ServerSettings { max_linger_bytes: 16 * 1024 * 1024, ..ServerSettings::recommended() };
-    let world = world(settings, "http", echo).await;
+    let world = world(ServerSettings::recommended(), "http", echo).await;
     let mut stream = world.tcp().await;
     let head = format!("POST /ignore HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
