@@ -9,3 +9,4 @@ pub mod clock;
 pub mod route;
 pub mod gate;
 pub mod rewrite;
+pub mod upstream;
