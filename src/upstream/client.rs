@@ -111,7 +111,11 @@ impl Client {
         if !stake.is_at_risk() {
             return Failed::Handshake { sni: self.host.clone(), source: error.into() };
         }
-        if causes(&error).any(is_untaken) { Failed::Untaken(error.into()) } else { Failed::Broken(error.into()) }
+        if causes(&error).any(is_untaken) {
+            Failed::Untaken(error.into())
+        } else {
+            Failed::Broken(error.into())
+        }
     }
 }
 

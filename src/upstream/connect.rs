@@ -52,9 +52,7 @@ impl Connector {
         let target = settings.connect.first().map_or_else(|| format!("{host}:{port}"), ToString::to_string);
         let tls = match base.scheme {
             Scheme::Http => None,
-            Scheme::Https => {
-                Some(Tls::new(host, settings.extra_ca.as_ref(), settings.handshake_timeout)?)
-            }
+            Scheme::Https => Some(Tls::new(host, settings.extra_ca.as_ref(), settings.handshake_timeout)?),
         };
         Ok(Self(Arc::new(Path {
             resolver,

@@ -40,11 +40,8 @@ pub trait Transport: Send + Sync + 'static {
     /// # Drop
     /// Dropping the future cancels the request. The permit's token is given back if no byte of the request can
     /// have left, and is spent otherwise.
-    fn send(
-        &self,
-        permit: Permit,
-        outbound: Outbound,
-    ) -> impl Future<Output = Result<Answer, Failed>> + Send;
+    fn send(&self, permit: Permit, outbound: Outbound)
+    -> impl Future<Output = Result<Answer, Failed>> + Send;
 }
 
 /// What the API answered.

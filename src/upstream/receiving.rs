@@ -55,7 +55,9 @@ impl HttpBody for Received {
             Some(Ok(frame)) => Some(Ok(frame)),
             Some(Err(error)) => Some(Err(BodyError::Broken(Side::Upstream, error.into()))),
             None if self.is_whole() => None,
-            None => Some(Err(BodyError::Broken(Side::Upstream, "the stream was reset before its end".into()))),
+            None => {
+                Some(Err(BodyError::Broken(Side::Upstream, "the stream was reset before its end".into())))
+            }
         })
     }
 

@@ -85,7 +85,8 @@ mod tests {
             max_uri_bytes: 8192,
             max_fields: 64,
         });
-        let request = Request::builder().method(method).uri(path).header("host", "localhost").body(()).unwrap();
+        let request =
+            Request::builder().method(method).uri(path).header("host", "localhost").body(()).unwrap();
         router.find(Scheme::Https, &request.into_parts().0).unwrap()
     }
 

@@ -181,8 +181,7 @@ mod tests {
             ("[::1]", vec![], "[::1]:443"),
             ("webexapis.com", vec![given], "192.0.2.7:8443"),
         ] {
-            let resolver =
-                Resolver::new(host, 443, &connect, Resolve::System, Clock::system()).unwrap();
+            let resolver = Resolver::new(host, 443, &connect, Resolve::System, Clock::system()).unwrap();
             assert_eq!(resolver.addresses().await.unwrap(), vec![expected.parse().unwrap()]);
         }
     }
@@ -191,6 +190,9 @@ mod tests {
     async fn the_system_knows_localhost() {
         let resolver = Resolver::new("localhost", 8443, &[], Resolve::System, Clock::system()).unwrap();
         let found = resolver.addresses().await.unwrap();
-        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 8443), "{found:?}");
+        assert!(
+            found.iter().all(|address| address.ip().is_loopback() && address.port() == 8443),
+            "{found:?}"
+        );
     }
 }

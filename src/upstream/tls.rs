@@ -29,7 +29,8 @@ impl Tls {
     /// Loads the roots once; no switch turns verification off.
     pub(super) fn new(host: &str, extra: Option<&ExtraCa>, limit: Duration) -> Result<Self, Fault> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_invalid| Fault::HostName(host.to_owned()))?;
+        let name =
+            ServerName::try_from(bare.to_owned()).map_err(|_invalid| Fault::HostName(host.to_owned()))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
