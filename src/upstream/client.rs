@@ -174,7 +174,7 @@ impl Stake {
     fn settle(mut self, failed: &Failed) {
         let Some(permit) = self.permit.take() else { return };
         if failed.was_sent() {
-            drop(permit.spend());
+            let _unheard = permit.spend();
         }
     }
 }
@@ -184,7 +184,7 @@ impl Drop for Stake {
         if self.is_at_risk()
             && let Some(permit) = self.permit.take()
         {
-            drop(permit.spend());
+            let _unheard = permit.spend();
         }
     }
 }

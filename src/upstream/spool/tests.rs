@@ -1,7 +1,9 @@
 use std::time::Duration;
 
+use http_body::Frame;
 use http_body_util::BodyExt;
 
+use super::file::BATCH_BYTES;
 use super::*;
 
 const MEMORY: usize = 64 * 1024;
@@ -29,7 +31,7 @@ fn chunked(data: &Bytes, chunk: usize, failure: Option<BodyError>) -> Body {
 
 struct Frames<F>(F);
 
-impl<F: FnMut() -> Option<Result<Bytes, BodyError>> + Unpin> HttpBody for Frames<F> {
+impl<F: FnMut() -> Option<Result<Bytes, BodyError>> + Unpin> http_body::Body for Frames<F> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -185,8 +187,7 @@ async fn a_disk_that_fills_up_means_sending_the_rest_once() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let data = bytes(100_000);
     let reserved = Reserved::take(&spool.0, 0).unwrap();
-    let mut writing =
-        Writing { file: Arc::new(full), written: 0, buffer: BytesMut::from(&data[..]), reserved };
+    let mut writing = Writing::new(full, BytesMut::from(&data[..]), reserved);
     assert!(!writing.flush().await);
     let (kept, buffer) = writing.into_parts();
     assert_eq!(buffer, data, "what could not be written is still there");

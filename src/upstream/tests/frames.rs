@@ -12,6 +12,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_HEADERS: u8 = 4;
 const END_STREAM: u8 = 1;
 /// `:status: 200` of HPACK's static table.
@@ -106,4 +107,40 @@ async fn a_reset_after_the_end_spoils_nothing() {
     ];
     let client = upstream(&ca, Log::default(), frames).await;
     assert_eq!(text(get(&client).await.unwrap()).await, "whole");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_arrives_although_the_connection_is_torn_down_behind_it() {
+    let ca = Ca::new();
+    let address = tls_server(ca.acceptor(&["h2"]), Log::default(), |mut tls: Tls| async move {
+        tls.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        // A window for all of the upload: the client never waits for us.
+        let window = 0x0fff_0000_u32.to_be_bytes();
+        tls.write_all(&frame(WINDOW_UPDATE, 0, 0, &window)).await.unwrap();
+        let initial = [&[0, 4][..], &window].concat();
+        tls.write_all(&frame(SETTINGS, 0, 0, &initial)).await.unwrap();
+        let mut buffer = vec![0; 100_000];
+        tls.read_exact(&mut buffer).await.unwrap();
+        let answer = [
+            // `:status: 429` as a literal with an indexed name.
+            frame(HEADERS, END_HEADERS, 1, b"\x08\x03429"),
+            frame(DATA, END_STREAM, 1, b"slow down"),
+            frame(RST_STREAM, 0, 1, &0_u32.to_be_bytes()),
+            frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]),
+        ];
+        tls.write_all(&answer.concat()).await.unwrap();
+        tls.flush().await.unwrap();
+    })
+    .await;
+    for round in 0..30 {
+        let client = client(&settings(address, &ca));
+        let body = match round % 3 {
+            0 => Body::whole(vec![b'x'; 5_000_000]),
+            1 => slow_body(50, 100_000, Duration::ZERO, true),
+            _ => slow_body(50, 100_000, Duration::from_millis(1), false),
+        };
+        let response = send(&client, Method::POST, body).await.unwrap();
+        assert_eq!(response.status(), 429, "round {round}");
+        assert_eq!(text(response).await, "slow down", "round {round}");
+    }
 }

@@ -110,7 +110,7 @@ async fn an_upstream_that_is_not_tls_fails_the_handshake() {
 }
 
 /// A CONNECT proxy that notes the head of each request.
-async fn proxy(answer: &'static str, target: SocketAddr, log: Log) -> SocketAddr {
+async fn connect_proxy(answer: &'static str, target: SocketAddr, log: Log) -> SocketAddr {
     tcp_server(move |mut tcp: TcpStream| {
         let log = log.clone();
         async move {
@@ -134,7 +134,7 @@ async fn a_connect_proxy_is_asked_for_the_host_with_the_credentials_of_its_url()
     let ca = Ca::new();
     let upstream = tls_server(ca.acceptor(&["h2"]), Log::default(), hello).await;
     let log = Log::default();
-    let address = proxy(GRANTED, upstream, log.clone()).await;
+    let address = connect_proxy(GRANTED, upstream, log.clone()).await;
     let mut settings = settings(upstream, &ca);
     settings.connect = Vec::new();
     settings.proxy = ProxyChoice::Url(format!("http://bot:s3cret@{address}"));
@@ -149,7 +149,7 @@ async fn a_connect_proxy_is_asked_for_the_host_with_the_credentials_of_its_url()
 async fn a_proxy_that_refuses_is_named_with_its_status() {
     let log = Log::default();
     let refusing = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
-    let address = proxy(refusing, "127.0.0.1:1".parse().unwrap(), log).await;
+    let address = connect_proxy(refusing, "127.0.0.1:1".parse().unwrap(), log).await;
     let mut settings = settings(address, &Ca::new());
     settings.connect = Vec::new();
     settings.proxy = ProxyChoice::Url(format!("http://{address}"));
@@ -164,7 +164,7 @@ async fn no_proxy_and_a_given_address_lead_past_the_proxy_of_the_environment() {
     let ca = Ca::new();
     let upstream = tls_server(ca.acceptor(&[]), Log::default(), hello).await;
     let log = Log::default();
-    let address = proxy(GRANTED, upstream, log.clone()).await;
+    let address = connect_proxy(GRANTED, upstream, log.clone()).await;
     for (host, connect, no_proxy, is_proxied) in [
         (HOST, vec![], "", true),
         (HOST, vec![upstream], "", false),
@@ -200,7 +200,7 @@ fn no_proxy_is_read_as_curl_reads_it() {
             https_proxy: "http://proxy:3128".to_owned(),
             no_proxy: no_proxy.to_owned(),
         };
-        let found = super::super::proxy::Proxy::choose(&choice, &base).unwrap();
+        let found = proxy::Proxy::choose(&choice, &base).unwrap();
         assert_eq!(found.is_some(), is_proxied, "{no_proxy}");
     }
 }

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolveHosts;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -43,7 +45,10 @@ impl Resolver {
             _ if !connect.is_empty() => Source::Fixed(connect.to_vec()),
             Ok(address) => Source::Fixed(vec![SocketAddr::new(address, port)]),
             Err(_name) => match resolve {
-                Resolve::Dns => Source::Dns(Box::new(past_hosts_file()?)),
+                Resolve::Dns => {
+                    let built = TokioResolver::builder_tokio().and_then(past_hosts_file);
+                    Source::Dns(Box::new(built.map_err(|error| Fault::Resolver(error.into()))?))
+                }
                 Resolve::System => Source::System,
             },
         };
@@ -87,14 +92,12 @@ impl Resolver {
     }
 }
 
-fn past_hosts_file() -> Result<TokioResolver, Fault> {
-    let fault = |error: hickory_resolver::net::NetError| Fault::Resolver(error.into());
-    let mut builder = TokioResolver::builder_tokio().map_err(fault)?;
+fn past_hosts_file(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
     let options = builder.options_mut();
     options.use_hosts_file = ResolveHosts::Never;
     options.negative_max_ttl = Some(FORGET_FAILURE);
     options.cache_size = 16;
-    builder.build().map_err(fault)
+    builder.build()
 }
 
 /// What the last look-ups said. Pure: `now` is an argument.
@@ -152,47 +155,4 @@ const FORGET_FAILURE: Duration = Duration::from_secs(2);
 const KEEP_GOOD: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_good_addresses_outlive_a_failing_resolver_for_an_hour() {
-        let start = Clock::system().now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let good: Vec<SocketAddr> = vec!["192.0.2.1:443".parse().unwrap()];
-        let mut memory = Memory::default();
-        assert!(memory.recall(at(0)).is_none());
-        assert_eq!(memory.settle(Ok(good.clone()), at(0)), Ok(good.clone()));
-        assert_eq!(memory.recall(at(4)), Some(Ok(good.clone())));
-        assert!(memory.recall(at(6)).is_none());
-        assert_eq!(memory.settle(Err("down".into()), at(6)), Ok(good.clone()));
-        assert_eq!(memory.recall(at(7)), Some(Ok(good.clone())));
-        assert!(memory.recall(at(9)).is_none(), "a failure is asked about again soon");
-        assert_eq!(memory.settle(Err("down".into()), at(3700)), Err("down".to_owned()));
-        assert_eq!(memory.recall(at(3701)), Some(Err("down".to_owned())));
-        assert_eq!(memory.settle(Ok(good.clone()), at(3710)), Ok(good));
-    }
-
-    #[tokio::test]
-    async fn an_address_and_a_given_address_need_no_resolver() {
-        let given: SocketAddr = "192.0.2.7:8443".parse().unwrap();
-        for (host, connect, expected) in [
-            ("127.0.0.1", vec![], "127.0.0.1:443"),
-            ("[::1]", vec![], "[::1]:443"),
-            ("webexapis.com", vec![given], "192.0.2.7:8443"),
-        ] {
-            let resolver = Resolver::new(host, 443, &connect, Resolve::System, Clock::system()).unwrap();
-            assert_eq!(resolver.addresses().await.unwrap(), vec![expected.parse().unwrap()]);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_system_knows_localhost() {
-        let resolver = Resolver::new("localhost", 8443, &[], Resolve::System, Clock::system()).unwrap();
-        let found = resolver.addresses().await.unwrap();
-        assert!(
-            found.iter().all(|address| address.ip().is_loopback() && address.port() == 8443),
-            "{found:?}"
-        );
-    }
-}
+mod tests;
