@@ -1,13 +1,14 @@
 //! Decides what a client is told when Tollgate itself answers: the only place where an error becomes a status.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Collected, Limited};
 use serde_json::json;
 
 use crate::admit;
 use crate::body::{Body, BodyError};
-use crate::gate::{Reason, Refused};
+use crate::gate::{Reason, Refused, Wait, retry_after};
 use crate::route;
 use crate::upstream::{Failed, Phase, ReceiveError};
 
@@ -91,6 +92,34 @@ pub fn pass_on(mut refusal: Response<Body>, retry_after: Duration) -> Response<B
     refusal
 }
 
+/// The API's answer as it is, but for a `Retry-After` that would crash SDKs: then the time that the gate
+/// knows (`reopens_in`), or what the value means, as an integer.
+pub fn honest(response: Response<Body>, reopens_in: Option<Duration>, now: SystemTime) -> Response<Body> {
+    match (response.status(), reopens_in, retry_after(response.headers(), now)) {
+        (StatusCode::TOO_MANY_REQUESTS, Some(wait), _) => pass_on(response, wait),
+        (StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE, _, Wait::Stated(wait)) => pass_on(response, wait),
+        _ => response,
+    }
+}
+
+/// A refusal set aside while its request waits for another turn: small, and no longer tied to a connection.
+pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Body>> {
+    let (mut head, body) = result.ok()?.into_parts();
+    if head.status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let whole = tokio::time::timeout(KEPT_FOR, Limited::new(body, KEPT_BYTES).collect()).await;
+    let bytes = whole.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+    head.headers.remove(header::TRANSFER_ENCODING);
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    Some(Response::from_parts(head, Body::whole(bytes)))
+}
+
+/// Webex's refusals are some hundred bytes; a gateway's page may be longer.
+const KEPT_BYTES: usize = 16 * 1024;
+/// The body of a refusal comes with its head, or it is not worth waiting for.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+
 fn route_meaning(denied: &route::Denied) -> (StatusCode, &'static str) {
     let status = match denied {
         route::Denied::AmbiguousPath | route::Denied::BadHost => StatusCode::BAD_REQUEST,
@@ -148,8 +177,6 @@ fn proxy_status(error: &str, details: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    use http_body_util::BodyExt;
 
     fn refused(wait: Duration) -> Problem {
         Problem::Refused(Refused { reason: Reason::Deadline, retry_after: wait })

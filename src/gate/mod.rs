@@ -15,6 +15,8 @@ pub use self::bucket::Rate;
 pub use self::core::{CoreSettings, Reason};
 pub use self::signal::{Signal, Wait, retry_after};
 
+use crate::cache::Slot;
+
 use self::core::{Core, Flight, Phase, Turn, Verdict};
 
 /// What the gate must know.
@@ -157,8 +159,9 @@ impl Gate {
         }
     }
 
-    /// A place behind everybody who came before, with `max_wait` of time in line.
-    pub fn ticket(&self) -> Ticket {
+    /// A place behind everybody who came before, with `max_wait` of time in line. Only what the cache has
+    /// let through gets one.
+    pub fn ticket(&self, _slot: &Slot) -> Ticket {
         let turn = self.shared.lock().core.turn();
         Ticket { turn, max_wait: self.shared.max_wait, waited: Duration::ZERO }
     }
@@ -188,6 +191,23 @@ impl Gate {
         drop(place);
         // The sender lives in the core until it is used: a closed channel means the gate itself is gone.
         verdict.unwrap_or(Err(Refused::new(Reason::Full, Duration::ZERO)))
+    }
+
+    /// Lets a ticket rest before its next attempt, because the API asked for it or failed. False, at once, if
+    /// that would be longer than it may spend in line.
+    pub async fn pause(&self, ticket: &mut Ticket, pause: Duration) -> bool {
+        let waited = ticket.waited.saturating_add(pause);
+        let is_in_time = waited <= ticket.max_wait;
+        if is_in_time {
+            tokio::time::sleep(pause).await;
+            ticket.waited = waited;
+        }
+        is_in_time
+    }
+
+    /// Time until requests may go again; none while they may.
+    pub fn reopens_in(&self) -> Option<Duration> {
+        self.glance().closed_for
     }
 
     /// Tells the gate how the API answered.

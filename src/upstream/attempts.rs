@@ -95,9 +95,10 @@ impl Replayer {
 fn event(result: &Result<Response<Body>, Failed>, wall: SystemTime) -> Option<(ReplayEvent, Option<Duration>)> {
     let response = match result {
         Ok(response) => response,
-        // An API that cannot be reached will not be reached a moment later; a pooled connection that died
-        // before it took the request will be replaced at once.
         Err(Failed::Untaken(_)) => return Some((ReplayEvent::NeverSent, Some(Duration::ZERO))),
+        Err(Failed::Connect { .. } | Failed::Handshake { .. } | Failed::Resolve { .. } | Failed::ProxyBroken { .. }) => {
+            return Some((ReplayEvent::NeverSent, None));
+        }
         Err(failed @ (Failed::Broken(_) | Failed::TimedOut { .. })) if failed.was_sent() => {
             return Some((ReplayEvent::Fault, None));
         }
