@@ -107,6 +107,8 @@ async fn a_drain_drops_what_is_left_at_its_deadline() {
     let mut busy = world.tcp().await;
     busy.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
+    world.trigger.begin(Duration::from_secs(60));
+    tokio::time::sleep(Duration::from_millis(50)).await;
     world.trigger.begin(Duration::from_millis(200));
     timeout(Duration::from_secs(2), world.run).await.unwrap().unwrap();
     assert_eq!(world.server.connections(), 0);
