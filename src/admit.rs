@@ -73,9 +73,9 @@ impl fmt::Debug for Doorman {
 impl Doorman {
     /// `key` is secret and stays the same over restarts, or cached answers and learned limits lose their owners.
     pub fn new(key: &[u8], tenants: &[NamedTenant]) -> Self {
-        let tokens = tenants.iter().flat_map(|tenant| {
-            tenant.token_sha256.iter().map(|hash| (*hash, Arc::clone(&tenant.name)))
-        });
+        let tokens = tenants
+            .iter()
+            .flat_map(|tenant| tenant.token_sha256.iter().map(|hash| (*hash, Arc::clone(&tenant.name))));
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), named: tokens.collect() }
     }
 
@@ -131,7 +131,8 @@ mod tests {
     }
 
     fn doorman() -> Doorman {
-        let sha256 = |token: &str| digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
+        let sha256 =
+            |token: &str| digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
         let named = NamedTenant { name: "alerts".into(), token_sha256: vec![sha256("one"), sha256("two")] };
         Doorman::new(b"key", &[named])
     }
@@ -139,7 +140,8 @@ mod tests {
     #[test]
     fn each_credential_is_a_tenant_of_its_own() {
         let doorman = doorman();
-        let [a, b, none] = [&["Bearer a"][..], &["Bearer b"], &[]].map(|shown| admit(&doorman, shown).unwrap());
+        let [a, b, none] =
+            [&["Bearer a"][..], &["Bearer b"], &[]].map(|shown| admit(&doorman, shown).unwrap());
         assert_eq!(a, admit(&doorman, &["Bearer a"]).unwrap());
         assert!(a.tenant() != b.tenant() && a.tenant() != none.tenant() && b.tenant() != none.tenant());
     }

@@ -3,8 +3,8 @@
 use http::Method;
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// A name that the registry refuses: a fault of this file, found by its test.
@@ -116,26 +116,47 @@ impl Metrics {
                 SECONDS,
                 &["route"],
             )?,
-            throttled: series.counters("upstream_throttled_total", "429s of the API, by what they close and whom they met", &["scope", "tenant"])?,
+            throttled: series.counters(
+                "upstream_throttled_total",
+                "429s of the API, by what they close and whom they met",
+                &["scope", "tenant"],
+            )?,
             retry_after: series.registered(Histogram::with_opts(
-                HistogramOpts::new("retry_after_seconds", "Waits that the API asked for").buckets(WAITS.to_vec()),
+                HistogramOpts::new("retry_after_seconds", "Waits that the API asked for")
+                    .buckets(WAITS.to_vec()),
             )?)?,
-            retry_after_malformed: series.counter("retry_after_malformed_total", "Retry-After values that cannot be read")?,
+            retry_after_malformed: series
+                .counter("retry_after_malformed_total", "Retry-After values that cannot be read")?,
             queue_wait: series.histogram(
                 "queue_wait_seconds",
                 "Time in line, all attempts of a request together",
                 WAITS,
                 &["class", "tenant"],
             )?,
-            queue_refused: series.counters("queue_refused_total", "Requests that got no turn", &["reason"])?,
-            client_gone: series.counter("client_gone_total", "Clients that left before their answer's head")?,
-            replays: series.counters("replays_total", "Requests sent again, by cause", &["reason", "outcome"])?,
-            cache_requests: series.counters("cache_requests_total", "What the cache had to say", &["outcome"])?,
-            cache_saved_bytes: series.counter("cache_saved_bytes_total", "Body bytes answered without the API")?,
+            queue_refused: series.counters(
+                "queue_refused_total",
+                "Requests that got no turn",
+                &["reason"],
+            )?,
+            client_gone: series
+                .counter("client_gone_total", "Clients that left before their answer's head")?,
+            replays: series.counters(
+                "replays_total",
+                "Requests sent again, by cause",
+                &["reason", "outcome"],
+            )?,
+            cache_requests: series.counters(
+                "cache_requests_total",
+                "What the cache had to say",
+                &["outcome"],
+            )?,
+            cache_saved_bytes: series
+                .counter("cache_saved_bytes_total", "Body bytes answered without the API")?,
             pulled: Pulled::new(&series)?,
             registry: series.0,
         };
-        let info = GaugeVec::new(Opts::new("build_info", "Always 1; the version is the label"), &["version"])?;
+        let info =
+            GaugeVec::new(Opts::new("build_info", "Always 1; the version is the label"), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         metrics.registry.register(Box::new(info))?;
         Ok(metrics)
@@ -171,18 +192,29 @@ impl Pulled {
     fn new(series: &Series) -> Result<Self, Fault> {
         Ok(Self {
             queue_depth: series.gauge("queue_depth", "Requests in line")?,
-            queue_oldest_age: series.gauge("queue_oldest_age_seconds", "How long the first in line has waited")?,
+            queue_oldest_age: series
+                .gauge("queue_oldest_age_seconds", "How long the first in line has waited")?,
             gate_closed: series.gauges("gate_closed", "1 while nothing may be sent", &["scope"])?,
             gate_remaining: series.gauges("gate_remaining_seconds", "Until the gate reopens", &["scope"])?,
-            rate: series.gauges("rate_limit_learned_per_second", "Requests per second in force", &["scope"])?,
+            rate: series.gauges(
+                "rate_limit_learned_per_second",
+                "Requests per second in force",
+                &["scope"],
+            )?,
             spool: series.gauge("spool_bytes", "Bytes of request bodies held in files")?,
             cache_entries: series.gauge("cache_entries", "Answers kept")?,
             cache_bytes: series.gauge("cache_bytes", "Bytes kept: bodies, fields and keys")?,
-            cache_evictions: series.counters("cache_evictions_total", "Answers dropped to make room", &["reason"])?,
+            cache_evictions: series.counters(
+                "cache_evictions_total",
+                "Answers dropped to make room",
+                &["reason"],
+            )?,
             connections: series.gauge("connections", "Client connections open")?,
             upstream_connections: series.gauge("upstream_connections", "Connections to the API open")?,
-            handshake_failures: series.counter("tls_handshake_failures_total", "TLS handshakes with clients that failed")?,
-            certificate_not_after: series.gauge("tls_certificate_not_after_timestamp_seconds", "When the serving certificate ends")?,
+            handshake_failures: series
+                .counter("tls_handshake_failures_total", "TLS handshakes with clients that failed")?,
+            certificate_not_after: series
+                .gauge("tls_certificate_not_after_timestamp_seconds", "When the serving certificate ends")?,
         })
     }
 
@@ -235,7 +267,13 @@ impl Series {
         self.registered(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> Result<HistogramVec, Fault> {
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+        labels: &[&str],
+    ) -> Result<HistogramVec, Fault> {
         self.registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
     }
 }
@@ -243,7 +281,8 @@ impl Series {
 /// What a 429 closes: one gate for everybody, until scopes are learned.
 pub(crate) const EGRESS: &str = "egress";
 /// A millisecond for a hit, half a minute for a request that waited.
-const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0];
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0];
 /// Waits reach further: Webex documents an hour.
 const WAITS: &[f64] = &[0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0, 3600.0];
 

@@ -97,10 +97,17 @@ impl<T: Transport> Proxy<T> {
     }
 
     /// The kept bytes, if the API says with a HEAD that this tenant may have them; else whatever it says to the request itself.
-    async fn prove(&self, trail: &mut Trail, route: &Route, head: &Parts, slot: Slot) -> Result<Response<Body>, Problem> {
+    async fn prove(
+        &self,
+        trail: &mut Trail,
+        route: &Route,
+        head: &Parts,
+        slot: Slot,
+    ) -> Result<Response<Body>, Problem> {
         let mut question = head.clone();
         question.method = Method::HEAD;
-        let proof = self.fetch(trail, Errand { route, head: &question, parcel: Parcel::nothing() }, &slot).await?;
+        let proof =
+            self.fetch(trail, Errand { route, head: &question, parcel: Parcel::nothing() }, &slot).await?;
         match self.cache.prove(slot, &proof, self.clock.now()) {
             Proof::Holds(response, note) => {
                 trail.noted(note);
@@ -112,7 +119,12 @@ impl<T: Transport> Proxy<T> {
         }
     }
 
-    async fn fetch_and_keep(&self, trail: &mut Trail, errand: Errand<'_>, slot: Slot) -> Result<Response<Body>, Problem> {
+    async fn fetch_and_keep(
+        &self,
+        trail: &mut Trail,
+        errand: Errand<'_>,
+        slot: Slot,
+    ) -> Result<Response<Body>, Problem> {
         trail.noted(slot.note());
         let response = self.fetch(trail, errand, &slot).await?;
         let (response, note) = self.cache.settle(slot, response, self.clock.now());
@@ -121,7 +133,12 @@ impl<T: Transport> Proxy<T> {
     }
 
     /// Waits for a permit, sends, lets the gate learn; again, if the request may be sent again.
-    async fn fetch(&self, trail: &mut Trail, mut errand: Errand<'_>, slot: &Slot) -> Result<Response<Body>, Problem> {
+    async fn fetch(
+        &self,
+        trail: &mut Trail,
+        mut errand: Errand<'_>,
+        slot: &Slot,
+    ) -> Result<Response<Body>, Problem> {
         let mut ticket = self.gate.ticket(slot);
         let mut attempts = Attempts::default();
         let mut refusal = None;
@@ -136,20 +153,33 @@ impl<T: Transport> Proxy<T> {
             let result = self.send(trail, permit, &mut errand).await;
             let request = (&errand.head.method, errand.route);
             let now = (self.clock.now(), self.clock.wall());
-            let next = self.replayer.after(&mut attempts, request, errand.parcel.is_repeatable(), &result, now);
+            let next =
+                self.replayer.after(&mut attempts, request, errand.parcel.is_repeatable(), &result, now);
             trail.attempted(attempts.made());
             match next {
-                Next::Again(event, pause) if self.gate.pause(&mut ticket, pause).await => trail.replayed(event),
-                Next::Again(..) | Next::Done => return Ok(reply::honest(result?, self.gate.reopens_in(), now.1)),
+                Next::Again(event, pause) if self.gate.pause(&mut ticket, pause).await => {
+                    trail.replayed(event)
+                }
+                Next::Again(..) | Next::Done => {
+                    return Ok(reply::honest(result?, self.gate.reopens_in(), now.1));
+                }
             }
             refusal = reply::keep(result).await;
         }
     }
 
     /// One attempt: outbound, send, learn.
-    async fn send(&self, trail: &mut Trail, permit: Permit, errand: &mut Errand<'_>) -> Result<Response<Body>, Failed> {
+    async fn send(
+        &self,
+        trail: &mut Trail,
+        permit: Permit,
+        errand: &mut Errand<'_>,
+    ) -> Result<Response<Body>, Failed> {
         let length = errand.parcel.length();
-        let body = errand.parcel.attempt().ok_or_else(|| Failed::Untaken("the body can be sent only once".into()))?;
+        let body = errand
+            .parcel
+            .attempt()
+            .ok_or_else(|| Failed::Untaken("the body can be sent only once".into()))?;
         let outbound = self.rewriter.outbound(errand.route, errand.head, body, length);
         let sent_at = self.clock.now();
         let answer = self.transport.send(permit, outbound).await?;

@@ -55,7 +55,8 @@ impl Problem {
         let meaning = self.meaning();
         let tracking = String::from_utf8_lossy(tracking_id.as_bytes());
         let message = format!("Tollgate: {self}");
-        let body = json!({ "message": message, "errors": [{ "description": message }], "trackingId": tracking });
+        let body =
+            json!({ "message": message, "errors": [{ "description": message }], "trackingId": tracking });
         let mut response = Response::new(Body::whole(body.to_string()));
         *response.status_mut() = meaning.status;
         let headers = response.headers_mut();
@@ -97,7 +98,9 @@ pub fn pass_on(mut refusal: Response<Body>, retry_after: Duration) -> Response<B
 pub fn honest(response: Response<Body>, reopens_in: Option<Duration>, now: SystemTime) -> Response<Body> {
     match (response.status(), reopens_in, retry_after(response.headers(), now)) {
         (StatusCode::TOO_MANY_REQUESTS, Some(wait), _) => pass_on(response, wait),
-        (StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE, _, Wait::Stated(wait)) => pass_on(response, wait),
+        (StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE, _, Wait::Stated(wait)) => {
+            pass_on(response, wait)
+        }
         _ => response,
     }
 }
@@ -148,13 +151,19 @@ fn failed_meaning(failed: &Failed) -> (StatusCode, &'static str) {
         Failed::Certificate { .. } => (StatusCode::BAD_GATEWAY, "tls_certificate_error"),
         Failed::Connect { .. } => (StatusCode::BAD_GATEWAY, "connection_refused"),
         Failed::Handshake { .. } => (StatusCode::BAD_GATEWAY, "tls_protocol_error"),
-        Failed::ProxyBroken { .. } | Failed::ProxyRefused { .. } => (StatusCode::BAD_GATEWAY, "destination_unavailable"),
+        Failed::ProxyBroken { .. } | Failed::ProxyRefused { .. } => {
+            (StatusCode::BAD_GATEWAY, "destination_unavailable")
+        }
         Failed::Resolve { .. } => (StatusCode::BAD_GATEWAY, "dns_error"),
         Failed::TimedOut { phase: Phase::Connect | Phase::Handshake, .. } => {
             (StatusCode::GATEWAY_TIMEOUT, "connection_timeout")
         }
-        Failed::TimedOut { phase: Phase::Header, .. } => (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout"),
-        Failed::TimedOut { phase: Phase::Write, .. } => (StatusCode::GATEWAY_TIMEOUT, "connection_write_timeout"),
+        Failed::TimedOut { phase: Phase::Header, .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout")
+        }
+        Failed::TimedOut { phase: Phase::Write, .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "connection_write_timeout")
+        }
         Failed::Unexpected(_) => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
         Failed::Untaken(_) => (StatusCode::BAD_GATEWAY, "connection_terminated"),
     }
@@ -169,7 +178,8 @@ fn whole_seconds(wait: Duration) -> HeaderValue {
 /// RFC 9209: names us as the one who answered. Details are a string of printable ASCII.
 fn proxy_status(error: &str, details: &str) -> HeaderValue {
     let is_plain = |byte: &char| (' '..='~').contains(byte) && !matches!(byte, '"' | '\\');
-    let details: String = details.chars().map(|byte| if is_plain(&byte) { byte } else { '\'' }).take(256).collect();
+    let details: String =
+        details.chars().map(|byte| if is_plain(&byte) { byte } else { '\'' }).take(256).collect();
     HeaderValue::from_str(&format!("Tollgate; error={error}; details=\"{details}\""))
         .unwrap_or(HeaderValue::from_static("Tollgate"))
 }
@@ -185,11 +195,15 @@ mod tests {
     #[tokio::test]
     async fn an_error_of_ours_looks_like_webexs_and_says_whose_it_is() {
         let id = HeaderValue::from_static("bot_1");
-        let response = Problem::from(route::Denied::UnknownHost("evil.example".parse().unwrap())).response(&id);
+        let response =
+            Problem::from(route::Denied::UnknownHost("evil.example".parse().unwrap())).response(&id);
         assert_eq!(response.status(), 421);
         assert_eq!(response.headers()[TRACKING_ID], "bot_1");
         let status = response.headers()["proxy-status"].to_str().unwrap().to_owned();
-        assert!(status.starts_with("Tollgate; error=http_request_error; details=\"host evil.example"), "{status}");
+        assert!(
+            status.starts_with("Tollgate; error=http_request_error; details=\"host evil.example"),
+            "{status}"
+        );
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["trackingId"], "bot_1");

@@ -29,7 +29,8 @@ pub(super) enum Kept {
 impl Entry {
     /// Bytes held: body, fields and fixed cost.
     pub(super) fn bytes(&self) -> usize {
-        let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        let fields: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
         let body: usize = match &self.bytes {
             Kept::Head => 0,
             Kept::Whole(chunks) => chunks.iter().map(Bytes::len).sum(),

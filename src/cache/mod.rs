@@ -155,7 +155,9 @@ impl Cache {
         let count = Arc::clone(&evicted);
         let entries = moka::sync::Cache::builder()
             .max_capacity(settings.memory)
-            .weigher(|key: &Key, entry: &Arc<Entry>| u32::try_from(key.bytes() + entry.bytes()).unwrap_or(u32::MAX))
+            .weigher(|key: &Key, entry: &Arc<Entry>| {
+                u32::try_from(key.bytes() + entry.bytes()).unwrap_or(u32::MAX)
+            })
             .support_invalidation_closures()
             .eviction_listener(move |_, _, cause| {
                 count.fetch_add(u64::from(cause.was_evicted()), Ordering::Relaxed);
@@ -184,7 +186,10 @@ impl Cache {
         };
         let age = entry.age(now);
         if demand == Demand::Any && age < self.settings.proof_ttl {
-            return Lookup::Ready(entry.response(&head.method, now), Note::Hit(self.settings.proof_ttl - age));
+            return Lookup::Ready(
+                entry.response(&head.method, now),
+                Note::Hit(self.settings.proof_ttl - age),
+            );
         }
         let why = if demand == Demand::Confirmed { Why::Request } else { Why::Stale };
         let slot = slot(why, Some(key), Some(entry));

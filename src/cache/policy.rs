@@ -60,7 +60,8 @@ pub(super) fn demand(route: &Route, head: &Parts) -> Demand {
     if route.rule() != CacheRule::Contents || is_special.iter().any(|name| head.headers.contains_key(name)) {
         return Demand::None(Why::Bypass);
     }
-    let says = |wanted: &str| directives(&head.headers).any(|directive| directive.eq_ignore_ascii_case(wanted));
+    let says =
+        |wanted: &str| directives(&head.headers).any(|directive| directive.eq_ignore_ascii_case(wanted));
     if says("no-store") {
         Demand::None(Why::Request)
     } else if says("no-cache") || says("max-age=0") || head.headers.contains_key(header::PRAGMA) {

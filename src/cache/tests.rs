@@ -80,7 +80,9 @@ async fn a_second_read_costs_no_call_and_gets_the_same_answer() {
     let world = World::new();
     let note = world.fetch("a", "GET", answer(200, "bytes")).await;
     assert_eq!(note, Note::Forwarded(Why::UriMiss, Stored::Yes));
-    let Lookup::Ready(response, Note::Hit(left)) = world.ask("a", "GET", CONTENT, &[]) else { panic!("no hit") };
+    let Lookup::Ready(response, Note::Hit(left)) = world.ask("a", "GET", CONTENT, &[]) else {
+        panic!("no hit")
+    };
     assert_eq!(left, SECOND * 60);
     assert_eq!(response.headers()[header::CACHE_CONTROL], "no-cache");
     assert_eq!(response.headers()[header::AGE], "0");
@@ -101,7 +103,10 @@ async fn an_old_proof_costs_one_head() {
     world.fetch("a", "GET", answer(200, "bytes")).await;
     world.now += SECOND * 60;
     let Lookup::Prove(slot) = world.ask("a", "GET", CONTENT, &[]) else { panic!("not a proof") };
-    assert!(matches!(world.cache.prove(slot, &answer(200, "bytes"), world.now), Proof::Holds(_, Note::Proved)));
+    assert!(matches!(
+        world.cache.prove(slot, &answer(200, "bytes"), world.now),
+        Proof::Holds(_, Note::Proved)
+    ));
     assert!(world.is_hit("a", "GET"));
 }
 
@@ -117,7 +122,9 @@ async fn a_client_that_says_no_cache_gets_a_proof() {
 
 #[tokio::test]
 async fn a_failed_proof_drops_what_it_denies() {
-    for (status, survives) in [(401, false), (403, false), (404, false), (410, false), (423, false), (429, true), (502, true)] {
+    for (status, survives) in
+        [(401, false), (403, false), (404, false), (410, false), (423, false), (429, true), (502, true)]
+    {
         let world = World::new();
         world.fetch("a", "GET", answer(200, "bytes")).await;
         let ask = world.ask("a", "GET", CONTENT, &[("cache-control", "no-cache")]);

@@ -50,7 +50,7 @@ impl Rate {
 
 /// A token bucket kept as one instant, the theoretical arrival time of the next token.
 #[derive(Debug, Clone)]
-pub struct Bucket {
+pub(super) struct Bucket {
     rate: Rate,
     burst: u32,
     due_at: Instant,
@@ -58,23 +58,18 @@ pub struct Bucket {
 
 impl Bucket {
     /// A full bucket: `burst` requests may go at once, then one per interval.
-    pub fn full(now: Instant, rate: Rate, burst: u32) -> Self {
+    pub(super) fn full(now: Instant, rate: Rate, burst: u32) -> Self {
         Self { rate, burst: burst.max(1), due_at: now }
     }
 
-    /// Tokens per second.
-    pub fn rate(&self) -> Rate {
-        self.rate
-    }
-
     /// When the next token is there: `now` or later.
-    pub fn next_at(&self, now: Instant) -> Instant {
+    pub(super) fn next_at(&self, now: Instant) -> Instant {
         let tolerance = self.rate.interval() * (self.burst - 1);
         self.due_at.checked_sub(tolerance).unwrap_or(now).max(now)
     }
 
     /// Takes one token if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
+    pub(super) fn take(&mut self, now: Instant) -> bool {
         let is_there = self.next_at(now) <= now;
         if is_there {
             self.due_at = self.due_at.max(now) + self.rate.interval();
@@ -83,13 +78,13 @@ impl Bucket {
     }
 
     /// Gives one token back: its request never left.
-    pub fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self) {
         let interval = self.rate.interval();
         self.due_at = self.due_at.checked_sub(interval).unwrap_or(self.due_at);
     }
 
     /// Changes the rate; what is owed is rescaled, so that a debt of three tokens stays one of three tokens.
-    pub fn set_rate(&mut self, now: Instant, rate: Rate) {
+    pub(super) fn set_rate(&mut self, now: Instant, rate: Rate) {
         let owed = self.due_at.saturating_duration_since(now).as_secs_f64();
         let scaled = (owed * self.rate.0 / rate.0).min(f64::from(self.burst) / rate.0);
         self.due_at = now + Duration::from_secs_f64(scaled);
@@ -98,12 +93,12 @@ impl Bucket {
 
     /// Empties the bucket: the next token is one interval away. Used when a gate reopens, so that
     /// what waited goes out paced instead of as a burst.
-    pub fn drain(&mut self, now: Instant) {
+    pub(super) fn drain(&mut self, now: Instant) {
         self.due_at = now + self.rate.interval() * self.burst;
     }
 
     /// How long `count` more requests take from `now`.
-    pub fn time_for(&self, now: Instant, count: u32) -> Duration {
+    pub(super) fn time_for(&self, now: Instant, count: u32) -> Duration {
         let first = self.next_at(now).saturating_duration_since(now);
         first.saturating_add(self.rate.interval().saturating_mul(count.saturating_sub(1)))
     }
@@ -133,7 +128,8 @@ mod tests {
     fn never_more_tokens_than_rate_times_time_plus_burst() {
         let start = Instant::now();
         let mut bucket = Bucket::full(start, rate(7.0), 5);
-        let taken = (0..10_000u32).filter(|step| bucket.take(start + Duration::from_millis(1) * *step)).count();
+        let taken =
+            (0..10_000u32).filter(|step| bucket.take(start + Duration::from_millis(1) * *step)).count();
         assert_eq!(taken, 5 + 69);
     }
 

@@ -18,7 +18,7 @@ const MAX_STEP: Duration = Duration::from_secs(1);
 
 /// The estimate of one limit. Pure: every call takes `now`.
 #[derive(Debug, Clone)]
-pub struct Estimate {
+pub(super) struct Estimate {
     rate: Rate,
     ceiling: Rate,
     climb: Climb,
@@ -45,7 +45,7 @@ struct Cycle {
 
 impl Estimate {
     /// Starts at `start`, never above `ceiling` (the operator's pin).
-    pub fn new(now: Instant, start: Rate, ceiling: Rate) -> Self {
+    pub(super) fn new(now: Instant, start: Rate, ceiling: Rate) -> Self {
         Self {
             rate: start.min(ceiling),
             ceiling,
@@ -57,17 +57,17 @@ impl Estimate {
     }
 
     /// The rate to send at.
-    pub fn rate(&self) -> Rate {
+    pub(super) fn rate(&self) -> Rate {
         self.rate
     }
 
     /// One request went out.
-    pub fn sent(&mut self) {
+    pub(super) fn sent(&mut self) {
         self.cycle.sent = self.cycle.sent.saturating_add(1);
     }
 
     /// Time passed with requests waiting for a token: the limit may be higher than assumed.
-    pub fn backlogged(&mut self, now: Instant) {
+    pub(super) fn backlogged(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.grown_at).min(MAX_STEP).as_secs_f64();
         self.grown_at = now;
         self.cycle.was_backlogged = true;
@@ -79,13 +79,13 @@ impl Estimate {
     }
 
     /// Nobody waited until now: such time proves nothing about the limit ("do not grow when app-limited").
-    pub fn idle(&mut self, now: Instant) {
+    pub(super) fn idle(&mut self, now: Instant) {
         self.grown_at = now;
     }
 
     /// A request sent at `sent_at` was refused and the gate stays closed for `closed_for`. One cut per
     /// episode: refusals of what was sent before the last cut say nothing new.
-    pub fn refused(&mut self, now: Instant, sent_at: Instant, closed_for: Duration) {
+    pub(super) fn refused(&mut self, now: Instant, sent_at: Instant, closed_for: Duration) {
         if self.cut_at.is_some_and(|cut_at| sent_at <= cut_at) {
             return;
         }

@@ -225,7 +225,9 @@ impl Gate {
         let core = &state.core;
         Glance {
             waiting: core.waiting(),
-            oldest_waited: core.oldest_joined_at().map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            oldest_waited: core
+                .oldest_joined_at()
+                .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             closed_for: match core.phase() {
                 Phase::Closed(until) => Some(until.saturating_duration_since(now)),
                 Phase::HalfOpen(_) | Phase::Open => None,

@@ -4,7 +4,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn gate(rate: f64) -> Gate {
     let rate = Rate::new(rate).unwrap();
-    let core = CoreSettings { start_rate: rate, ceiling: rate, burst: 1, max_waiting: 1000, max_gate: SECOND * 3600 };
+    let core = CoreSettings {
+        start_rate: rate,
+        ceiling: rate,
+        burst: 1,
+        max_waiting: 1000,
+        max_gate: SECOND * 3600,
+    };
     let gate = Gate::new(&GateSettings { mode: Mode::Enforce, core, max_wait: SECOND * 25 });
     let dispatcher = gate.clone();
     tokio::spawn(async move { dispatcher.run().await });
@@ -31,7 +37,10 @@ async fn eighty_waiters_stay_silent_for_the_stated_time_then_one_goes() {
     }
     let (waited, probe) = arrivals.recv().await.unwrap();
     assert!(waited >= SECOND * 3 && waited <= SECOND * 33 / 10 + Duration::from_millis(2), "{waited:?}");
-    assert!(tokio::time::timeout(SECOND * 5, arrivals.recv()).await.is_err(), "a second request passed a half-open gate");
+    assert!(
+        tokio::time::timeout(SECOND * 5, arrivals.recv()).await.is_err(),
+        "a second request passed a half-open gate"
+    );
     gate.learn(probe, Signal::Accepted);
     drop(went);
     for _ in 0..79 {

@@ -92,11 +92,19 @@ impl Replayer {
 }
 
 /// What happened, and the pause that the API asks for, if it does; none for a usable answer.
-fn event(result: &Result<Response<Body>, Failed>, wall: SystemTime) -> Option<(ReplayEvent, Option<Duration>)> {
+fn event(
+    result: &Result<Response<Body>, Failed>,
+    wall: SystemTime,
+) -> Option<(ReplayEvent, Option<Duration>)> {
     let response = match result {
         Ok(response) => response,
         Err(Failed::Untaken(_)) => return Some((ReplayEvent::NeverSent, Some(Duration::ZERO))),
-        Err(Failed::Connect { .. } | Failed::Handshake { .. } | Failed::Resolve { .. } | Failed::ProxyBroken { .. }) => {
+        Err(
+            Failed::Connect { .. }
+            | Failed::Handshake { .. }
+            | Failed::Resolve { .. }
+            | Failed::ProxyBroken { .. },
+        ) => {
             return Some((ReplayEvent::NeverSent, None));
         }
         Err(failed @ (Failed::Broken(_) | Failed::TimedOut { .. })) if failed.was_sent() => {
@@ -107,8 +115,12 @@ fn event(result: &Result<Response<Body>, Failed>, wall: SystemTime) -> Option<(R
     match (response.status(), retry_after(response.headers(), wall)) {
         // The gate knows how long to wait.
         (StatusCode::TOO_MANY_REQUESTS, _) => Some((ReplayEvent::Throttled, Some(Duration::ZERO))),
-        (StatusCode::LOCKED, Wait::Stated(wait)) => Some((ReplayEvent::Locked, Some(wait.max(SHORTEST_SCAN)))),
-        (StatusCode::SERVICE_UNAVAILABLE, Wait::Stated(_)) => Some((ReplayEvent::Fault, Some(Duration::ZERO))),
+        (StatusCode::LOCKED, Wait::Stated(wait)) => {
+            Some((ReplayEvent::Locked, Some(wait.max(SHORTEST_SCAN))))
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, Wait::Stated(_)) => {
+            Some((ReplayEvent::Fault, Some(Duration::ZERO)))
+        }
         (StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, _) => {
             Some((ReplayEvent::Fault, None))
         }

@@ -24,7 +24,10 @@ impl World {
 
     fn join(&mut self, who: u32, patience: Duration) -> Result<Turn, Verdict> {
         let turn = self.core.turn();
-        self.core.join(self.now, turn, self.now + patience, who).map(|()| turn).map_err(|(_, verdict)| verdict)
+        self.core
+            .join(self.now, turn, self.now + patience, who)
+            .map(|()| turn)
+            .map_err(|(_, verdict)| verdict)
     }
 
     /// Steps to `at` and returns who went, in order.
@@ -46,7 +49,11 @@ impl World {
     }
 
     fn goes(&mut self, at: Duration) -> Vec<u32> {
-        self.until(at).into_iter().filter(|(_, verdict)| matches!(verdict, Verdict::Go(_))).map(|(who, _)| who).collect()
+        self.until(at)
+            .into_iter()
+            .filter(|(_, verdict)| matches!(verdict, Verdict::Go(_)))
+            .map(|(who, _)| who)
+            .collect()
     }
 
     fn refuse(&mut self, flight: u64, wait: Duration) {
@@ -123,7 +130,9 @@ fn a_gate_that_closes_for_longer_than_patience_tells_those_in_line() {
     world.refuse(1, SECOND * 3600);
     let told = world.until(Duration::ZERO);
     assert_eq!(told.len(), 2);
-    assert!(told.iter().all(|(_, verdict)| matches!(verdict, Verdict::Refused(Reason::Deadline, wait) if *wait >= SECOND * 3600)));
+    assert!(told.iter().all(
+        |(_, verdict)| matches!(verdict, Verdict::Refused(Reason::Deadline, wait) if *wait >= SECOND * 3600)
+    ));
 }
 
 #[test]
