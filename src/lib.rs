@@ -10,3 +10,4 @@ pub mod server;
 pub mod route;
 pub mod gate;
 pub mod rewrite;
+pub mod sim;

@@ -1,0 +1,9 @@
+//! A made-up Webex with limits, for the demonstration and for tests: the model, its server, its flags.
+
+mod settings;
+pub mod model;
+
+pub use model::{Answer, Close, Forced, Model, Payload};
+pub use settings::{
+    Certificate, Limit, LimitMode, PagingQuirk, RetryAfterForm, SettingFault, SimSettings, ThrottleBody,
+};
