@@ -1,0 +1,67 @@
+//! The bounds of the way in: how many, how large, how long.
+
+use std::time::Duration;
+
+/// Limits and deadlines of one listener. Each can be set; [`ServerSettings::recommended`] says what is safe.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Connections held at once; more wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For a whole head, and for the silence before a connection's first one.
+    pub header_timeout: Duration,
+    /// Silence between two requests of a connection (h1), or without an open stream (h2).
+    pub idle_timeout: Duration,
+    /// Silence of a client in the middle of its request body.
+    pub body_idle_timeout: Duration,
+    /// A client that takes none of the bytes waiting for it.
+    pub write_stall_timeout: Duration,
+    /// The head of an HTTP/1 request, request line included.
+    pub max_header_bytes: usize,
+    /// Header fields of a request, in both versions of HTTP.
+    pub max_fields: usize,
+    /// The decoded header list of an HTTP/2 request.
+    pub h2_max_header_list_bytes: u32,
+    /// Streams open at once on one HTTP/2 connection.
+    pub h2_max_streams: u32,
+    /// Bytes in flight towards us on one HTTP/2 stream.
+    pub h2_stream_window: u32,
+    /// Bytes in flight towards us on one HTTP/2 connection.
+    pub h2_connection_window: u32,
+    /// How often a silent HTTP/2 client is asked whether it is still there.
+    pub h2_ping_interval: Duration,
+    /// How long its answer may take.
+    pub h2_ping_timeout: Duration,
+    /// An unread request body that may still be read so that an HTTP/1 connection can be used again.
+    pub max_drain_bytes: u64,
+    /// Bytes thrown away after an early answer and before the close, so that the client gets to read the answer.
+    pub max_linger_bytes: u64,
+    /// How long that may take.
+    pub linger_timeout: Duration,
+}
+
+impl ServerSettings {
+    /// The limits of SECURITY.md 3, at or below those of Envoy's guide for edge proxies.
+    pub fn recommended() -> Self {
+        Self {
+            max_connections: 4096,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(300),
+            body_idle_timeout: Duration::from_secs(20),
+            write_stall_timeout: Duration::from_secs(30),
+            max_header_bytes: 32 * 1024,
+            max_fields: 64,
+            h2_max_header_list_bytes: 8 * 1024,
+            h2_max_streams: 64,
+            h2_stream_window: 64 * 1024,
+            h2_connection_window: 1024 * 1024,
+            h2_ping_interval: Duration::from_secs(60),
+            h2_ping_timeout: Duration::from_secs(20),
+            max_drain_bytes: 64 * 1024,
+            max_linger_bytes: 64 * 1024,
+            linger_timeout: Duration::from_secs(5),
+        }
+    }
+}
