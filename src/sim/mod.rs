@@ -2,8 +2,12 @@
 
 mod settings;
 pub mod model;
+pub mod server;
+mod cli;
 
+pub use cli::{SimArgs, run};
 pub use model::{Answer, Close, Forced, Model, Payload};
+pub use server::{Listeners, SimFault, serve};
 pub use settings::{
     Certificate, Limit, LimitMode, PagingQuirk, RetryAfterForm, SettingFault, SimSettings, ThrottleBody,
 };
