@@ -29,7 +29,7 @@ pub(super) fn answer(world: &mut World, call: &Call<'_>, path: &[&str]) -> Verdi
     match (call.method(), path) {
         (&Method::GET | &Method::HEAD, []) => list(world, call),
         (&Method::POST, []) => create(world, call),
-        (&Method::GET | &Method::HEAD, [id]) => find(world, call, id).map(|found| Reply::json(found)),
+        (&Method::GET | &Method::HEAD, [id]) => find(world, call, id).map(Reply::json),
         (&Method::PUT, [id]) => update(world, call, id),
         (&Method::DELETE, [id]) => {
             find(world, call, id)?;

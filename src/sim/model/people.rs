@@ -115,7 +115,7 @@ pub(super) fn named(
 }
 
 fn one(world: &World, id: &str) -> Verdict {
-    world.people.find(id).map(|person| Reply::json(person)).ok_or_else(Refusal::not_found)
+    world.people.find(id).map(Reply::json).ok_or_else(Refusal::not_found)
 }
 
 fn search(world: &World, call: &Call<'_>) -> Verdict {

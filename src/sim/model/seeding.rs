@@ -92,7 +92,7 @@ pub(super) struct ContentSeed {
 }
 
 pub(super) fn person(world: &mut World, seed: PersonSeed, now: SystemTime) -> Value {
-    let name = seed.display_name.as_deref().or(seed.email.split('@').next()).unwrap_or_default();
+    let name = seed.display_name.as_deref().or_else(|| seed.email.split('@').next()).unwrap_or_default();
     let kind = seed.kind.unwrap_or(PersonKind::Person);
     let id = people::ensure(world, &seed.email, name, kind, now);
     if let (Some(person), Some(kind)) = (world.people.find_mut(&id), seed.kind) {

@@ -36,7 +36,7 @@ pub(super) fn answer(world: &mut World, call: &Call<'_>, path: &[&str]) -> Verdi
             paging::list(call, TEAMS, &found, |team| &team.id)
         }
         (&Method::POST, []) => create(world, call),
-        (&Method::GET | &Method::HEAD, [id]) => find(world, call, id).map(|team| Reply::json(team)),
+        (&Method::GET | &Method::HEAD, [id]) => find(world, call, id).map(Reply::json),
         (&Method::PUT, [id]) => {
             find(world, call, id)?;
             let draft: Draft = call.json()?;
@@ -70,7 +70,7 @@ pub(super) fn answer_memberships(world: &mut World, call: &Call<'_>, path: &[&st
             paging::list(call, MEMBERS, &found, |member| &member.id)
         }
         (&Method::POST, []) => add(world, call),
-        (&Method::GET | &Method::HEAD, [id]) => member(world, call, id).map(|found| Reply::json(found)),
+        (&Method::GET | &Method::HEAD, [id]) => member(world, call, id).map(Reply::json),
         (&Method::PUT, [id]) => {
             member(world, call, id)?;
             let draft: MemberDraft = call.json()?;
@@ -111,7 +111,7 @@ fn create(world: &mut World, call: &Call<'_>) -> Verdict {
     let team = Team { id: id.clone(), name, creator_id: call.user.clone(), created: call.stamp() };
     world.teams.put(&id, team);
     join(world, call, (&id, &call.user), true);
-    find(world, call, &id).map(|team| Reply::json(team))
+    find(world, call, &id).map(Reply::json)
 }
 
 fn add(world: &mut World, call: &Call<'_>) -> Verdict {

@@ -31,7 +31,7 @@ pub(super) fn answer(world: &mut World, call: &Call<'_>, path: &[&str]) -> Verdi
             paging::list(call, WEBHOOKS, &found, |webhook| &webhook.id)
         }
         (&Method::POST, []) => create(world, call),
-        (&Method::GET | &Method::HEAD, [id]) => find(world, call, id).map(|found| Reply::json(found)),
+        (&Method::GET | &Method::HEAD, [id]) => find(world, call, id).map(Reply::json),
         (&Method::PUT, [id]) => {
             find(world, call, id)?;
             let draft: Draft = call.json()?;
@@ -78,5 +78,5 @@ fn create(world: &mut World, call: &Call<'_>) -> Verdict {
         owner: call.user.clone(),
     };
     world.webhooks.put(&id, webhook);
-    find(world, call, &id).map(|webhook| Reply::json(webhook))
+    find(world, call, &id).map(Reply::json)
 }
