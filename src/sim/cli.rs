@@ -122,11 +122,7 @@ pub async fn run(args: SimArgs) -> Result<(), SimFault> {
     }
     let (https, https_at) = bind(args.https).await?;
     let (http, http_at) = bind(args.http).await?;
-    let line = format!("sim listening https={https_at} http={http_at}\n");
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-    drop(out);
-    written.map_err(|fault| SimFault::Output("the standard output".to_owned(), fault))?;
+    announce(https_at, http_at).map_err(|fault| SimFault::Output("the standard output".to_owned(), fault))?;
     server::serve(Listeners { https: Some((https, tls)), http: Some(http) }, model, clock).await;
     Ok(())
 }
@@ -136,4 +132,11 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimFault
     let listener = TcpListener::bind(address).await.map_err(fault)?;
     let bound = listener.local_addr().map_err(fault)?;
     Ok((listener, bound))
+}
+
+/// One line that scripts read: where it listens.
+fn announce(https: SocketAddr, http: SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "sim listening https={https} http={http}")?;
+    out.flush()
 }

@@ -32,12 +32,6 @@ fn each_mode_refuses_and_allows_at_its_time() {
     for (mode, waits, then) in [("fixed-window", 10, 5), ("sliding-log", 7, 5), ("token-bucket", 2, 1)] {
         // Five requests in ten seconds: the window began when the clock read a multiple of ten.
         let mut sim = limited(mode, &["people=30:5"]);
-        sim.advance(Duration::from_secs(0));
-        assert_eq!(burst(&mut sim, "alice", "/v1/people/me").0, 5, "{mode}");
-        let mut sim = limited(mode, &["people=30:5"]);
-        if mode == "sliding-log" {
-            sim.advance(Duration::ZERO);
-        }
         for _ in 0..5 {
             assert_eq!(status(&sim.get("alice", "/v1/people/me")), 200);
         }
