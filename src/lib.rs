@@ -18,3 +18,4 @@ pub mod metrics;
 pub mod trail;
 pub mod proxy;
 pub mod config;
+pub mod sim;
