@@ -6,6 +6,16 @@
 pub mod words;
 pub mod body;
 pub mod clock;
+pub mod server;
 pub mod route;
+pub mod admit;
+pub mod cache;
 pub mod gate;
 pub mod rewrite;
+pub mod upstream;
+pub mod reply;
+pub mod metrics;
+pub mod trail;
+pub mod proxy;
+pub mod config;
+pub mod sim;

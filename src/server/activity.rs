@@ -1,0 +1,242 @@
+//! What a connection is doing and until when it may: the deadlines of every phase, in one place.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One connection's phase, told by its socket, its requests and its answers.
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    write_stall_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    open: usize,
+    quiet: Quiet,
+    write_blocked_at: Option<Instant>,
+    unread: Unread,
+}
+
+/// What a connection without an open request is in.
+#[derive(Debug, Clone, Copy)]
+enum Quiet {
+    /// A head is awaited or half read.
+    Head { by: Instant },
+    /// Between requests.
+    Idle { by: Instant },
+}
+
+/// Whether the client may still be sending a body that nobody will read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// All that was announced has been read.
+    Nothing,
+    /// The rest of a request body.
+    Rest,
+}
+
+/// Which deadline passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// No request for `idle_timeout`: say goodbye.
+    Idle,
+    /// A head that did not come, or bytes that were not taken: drop.
+    Stalled,
+}
+
+impl Activity {
+    pub(super) fn new(settings: &super::ServerSettings) -> Arc<Self> {
+        let quiet = Quiet::Head { by: after(settings.header_timeout) };
+        Arc::new(Self {
+            state: Mutex::new(State { open: 0, quiet, write_blocked_at: None, unread: Unread::Nothing }),
+            header_timeout: settings.header_timeout,
+            idle_timeout: settings.idle_timeout,
+            write_stall_timeout: settings.write_stall_timeout,
+        })
+    }
+
+    /// The time for the first head begins now.
+    pub(super) fn expect_head(&self) {
+        self.finish_by(after(self.header_timeout));
+    }
+
+    /// What is still open may go on; silence after `by` ends the connection.
+    pub(super) fn finish_by(&self, by: Instant) {
+        self.state().quiet = Quiet::Head { by };
+    }
+
+    /// A request began; it is in progress until the guard and its clones are gone.
+    pub(super) fn begin(self: &Arc<Self>) -> Arc<InProgress> {
+        self.state().open += 1;
+        Arc::new(InProgress(self.clone()))
+    }
+
+    pub(super) fn set_unread(&self, unread: Unread) {
+        self.state().unread = unread;
+    }
+
+    pub(super) fn unread(&self) -> Unread {
+        self.state().unread
+    }
+
+    /// Waits until a deadline passes. Must be polled by the connection's own task, after the connection.
+    pub(super) async fn expired(&self) -> Expiry {
+        let mut timer = Box::pin(sleep_until(after(self.header_timeout)));
+        poll_fn(|cx| self.poll_expired(&mut timer, cx)).await
+    }
+
+    fn poll_expired(&self, timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<Expiry> {
+        loop {
+            let (by, expiry) = self.deadline();
+            if by <= Instant::now()
+                && let Some(expiry) = expiry
+            {
+                return Poll::Ready(expiry);
+            }
+            // Later deadlines are met lazily: the timer fires, and finds that it has to wait on.
+            if by < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(by);
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
+    }
+
+    /// The next deadline; without an expiry it is only a time to look again.
+    fn deadline(&self) -> (Instant, Option<Expiry>) {
+        let state = self.state();
+        let quiet = match state.quiet {
+            _ if state.open > 0 => (after(self.idle_timeout.max(LOOK_AGAIN)), None),
+            Quiet::Head { by } => (by, Some(Expiry::Stalled)),
+            Quiet::Idle { by } => (by, Some(Expiry::Idle)),
+        };
+        let stall = state.write_blocked_at.map(|at| at + self.write_stall_timeout);
+        match stall {
+            Some(by) if by < quiet.0 => (by, Some(Expiry::Stalled)),
+            _ => quiet,
+        }
+    }
+
+    fn bytes_read(&self) {
+        let mut state = self.state();
+        if state.open == 0 && matches!(state.quiet, Quiet::Idle { .. }) {
+            state.quiet = Quiet::Head { by: after(self.header_timeout) };
+        }
+    }
+
+    fn write_blocked(&self) {
+        self.state().write_blocked_at.get_or_insert_with(Instant::now);
+    }
+
+    fn written(&self) {
+        self.state().write_blocked_at = None;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that has not been answered wholly.
+#[derive(Debug)]
+pub(super) struct InProgress(Arc<Activity>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.open = state.open.saturating_sub(1);
+        if state.open == 0 {
+            state.quiet = Quiet::Idle { by: after(self.0.idle_timeout) };
+        }
+    }
+}
+
+/// Which reads end the idle time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Any byte is the begin of a head (HTTP/1).
+    BeginHead,
+    /// Pings and window updates are no requests (HTTP/2).
+    MeanNothing,
+}
+
+/// The socket, telling the activity what flows. Sits below TLS, where a blocked write is really one.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) socket: TcpStream,
+    pub(super) activity: Arc<Activity>,
+    pub(super) reads: Reads,
+}
+
+impl Watched {
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => self.activity.write_blocked(),
+            Poll::Ready(_) => self.activity.written(),
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if self.reads == Reads::BeginHead && buf.filled().len() > before {
+            self.activity.bytes_read();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.note(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.note(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// A deadline; a duration beyond the clock's range means a day, after which it is looked at again.
+fn after(duration: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or(now + Duration::from_secs(24 * 60 * 60))
+}
+
+/// A busy connection is looked at this often, should an end go unnoticed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

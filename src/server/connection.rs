@@ -1,0 +1,276 @@
+//! One connection from accept to close: handshake, HTTP/1 or HTTP/2, the deadlines of each phase, goodbye.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::activity::{Activity, Expiry, Reads, Unread, Watched};
+use super::drain::Drain;
+use super::exchange::{Left, Outgoing, Returned, discard, unless_stalled};
+use super::handshake::HandshakeFailure;
+use super::tls::Tls;
+use super::{Arrival, Handler, Shared};
+use crate::body::Body;
+use crate::words::{Scheme, Side};
+
+/// What one connection needs to be served.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) handler: Handler,
+    pub(super) drain: Drain,
+    pub(super) peer: SocketAddr,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Outgoing>, Infallible>> + Send>>;
+
+impl Connection {
+    /// Serves the connection to its end; dropping the future closes it at once.
+    pub(super) async fn serve(self, socket: TcpStream, tls: Option<Tls>) {
+        // Small answers must not wait for the acknowledgement of earlier ones; without the option they only do.
+        socket.set_nodelay(true).unwrap_or_default();
+        let activity = Activity::new(&self.shared.settings);
+        let watched = Watched { socket, activity: activity.clone(), reads: Reads::BeginHead };
+        let Some(tls) = tls else {
+            return self.http1(watched, Scheme::Http, activity).await;
+        };
+        let accepting = TlsAcceptor::from(tls.config).accept(watched);
+        let failure = match timeout(self.shared.settings.handshake_timeout, accepting).await {
+            Ok(Ok(mut stream)) => {
+                activity.expect_head();
+                if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                    return Box::pin(self.http1(stream, Scheme::Https, activity)).await;
+                }
+                stream.get_mut().0.reads = Reads::MeanNothing;
+                return Box::pin(self.http2(stream, activity)).await;
+            }
+            Ok(Err(error)) => HandshakeFailure::of(&error),
+            Err(_) => HandshakeFailure::Timeout,
+        };
+        self.shared.handshake_failures.count(failure);
+    }
+
+    async fn http1<S>(self, stream: S, scheme: Scheme, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let late = self.drain.has_begun();
+        let settings = &self.shared.settings;
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .keep_alive(!late)
+            .max_headers(settings.max_fields)
+            .max_header_size(settings.max_header_bytes)
+            .max_buf_size(settings.max_header_bytes.max(BUFFER_BYTES));
+        let service = service_fn(|request| self.answer(request, scheme, activity.clone(), None));
+        let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+        let mut ending = Ending::new(&self.drain, &activity, late);
+        let result = loop {
+            tokio::select! {
+                biased;
+                result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
+                next = ending.next() => match next {
+                    Next::Drop => return,
+                    Next::Finish => Pin::new(&mut connection).graceful_shutdown(),
+                }
+            }
+        };
+        let malformed = result.is_err_and(|error| error.is_parse());
+        if malformed || activity.unread() == Unread::Rest {
+            activity.set_unread(Unread::Rest);
+        }
+        self.close(connection.into_parts().io.into_inner(), activity.unread()).await;
+    }
+
+    async fn http2<S>(self, stream: S, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let settings = &self.shared.settings;
+        let streams = Streams { tasks: Arc::default(), shared: self.shared.clone() };
+        let mut builder = http2::Builder::new(streams.clone());
+        builder
+            .timer(TokioTimer::new())
+            .max_header_list_size(settings.h2_max_header_list_bytes)
+            .max_concurrent_streams(settings.h2_max_streams)
+            .initial_stream_window_size(settings.h2_stream_window)
+            .initial_connection_window_size(settings.h2_connection_window)
+            .keep_alive_interval(settings.h2_ping_interval)
+            .keep_alive_timeout(settings.h2_ping_timeout)
+            .max_send_buf_size(BUFFER_BYTES);
+        let service = service_fn(|request| {
+            self.answer(request, Scheme::Https, activity.clone(), Some(streams.clone()))
+        });
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+        let mut ending = Ending::new(&self.drain, &activity, false);
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut connection => break,
+                next = ending.next() => match next {
+                    Next::Drop => break,
+                    Next::Finish => connection.as_mut().graceful_shutdown(),
+                }
+            }
+        }
+        streams.abort();
+    }
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        scheme: Scheme,
+        activity: Arc<Activity>,
+        streams: Option<Streams>,
+    ) -> Answer {
+        let in_progress = activity.begin();
+        let (shared, handler, peer) = (self.shared.clone(), self.handler.clone(), self.peer);
+        Box::pin(async move {
+            let settings = &shared.settings;
+            let version = request.version();
+            if request.headers().len() > settings.max_fields {
+                let mut refused = Response::new(Outgoing::new(Body::empty(), in_progress));
+                // What hyper answers for HTTP/1 by itself: the handler never sees such a head.
+                *refused.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                return Ok(refused);
+            }
+            let returned = Returned::default();
+            let waits_for_continue = request.headers().contains_key(EXPECT);
+            let request = request.map(|incoming| {
+                let body = Body::received(incoming, Side::Client);
+                let body = body.with_idle_timeout(Side::Client, settings.body_idle_timeout);
+                returned.lend(body, in_progress.clone())
+            });
+            let mut response = handler(Arrival { scheme, peer, version }, request).await;
+            // To read on would tell the client to send what it rather would not.
+            let limit = if waits_for_continue { 0 } else { settings.max_drain_bytes };
+            match (returned.finish(limit).await, streams) {
+                (Left::Nothing, _) | (Left::Elsewhere, Some(_)) => {}
+                (Left::Rest(body), Some(streams)) => streams.discard(body),
+                (Left::Elsewhere | Left::Rest(_), None) => {
+                    // hyper reads no more of it, and closes the connection after the answer.
+                    activity.set_unread(Unread::Rest);
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+            }
+            Ok(response.map(|body| Outgoing::new(body, in_progress)))
+        })
+    }
+
+    /// Closes so that the client can read what was sent: a reset for unread bytes would take the answer with it.
+    async fn close<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, unread: Unread) {
+        let settings = &self.shared.settings;
+        let goodbye = async {
+            if stream.shutdown().await.is_err() || unread == Unread::Nothing {
+                return;
+            }
+            let mut left = settings.max_linger_bytes;
+            let mut buffer = vec![0; BUFFER_BYTES / 4];
+            while left > 0 {
+                match timeout(settings.linger_idle_timeout, stream.read(&mut buffer)).await {
+                    Ok(Ok(0) | Err(_)) | Err(_) => return,
+                    Ok(Ok(read)) => left = left.saturating_sub(u64::try_from(read).unwrap_or(left)),
+                }
+            }
+        };
+        timeout(settings.linger_timeout, goodbye).await.unwrap_or_default();
+    }
+}
+
+/// Watches the two things that end a connection from our side: the drain and a deadline.
+struct Ending<'a> {
+    drain: &'a Drain,
+    activity: &'a Activity,
+    is_finishing: bool,
+}
+
+enum Next {
+    /// Close at once.
+    Drop,
+    /// Say goodbye, and let what is under way come to its end.
+    Finish,
+}
+
+impl<'a> Ending<'a> {
+    fn new(drain: &'a Drain, activity: &'a Activity, is_finishing: bool) -> Self {
+        Self { drain, activity, is_finishing }
+    }
+
+    async fn next(&mut self) -> Next {
+        let expiry = tokio::select! {
+            biased;
+            expiry = self.activity.expired() => expiry,
+            _ = self.drain.begun(), if !self.is_finishing => {
+                self.is_finishing = true;
+                return Next::Finish;
+            }
+        };
+        if expiry == Expiry::Stalled || self.is_finishing {
+            return Next::Drop;
+        }
+        self.is_finishing = true;
+        self.activity.finish_by(Instant::now() + GOODBYE_WITHIN);
+        Next::Finish
+    }
+}
+
+/// The tasks of a connection's HTTP/2 streams; they end with their stream, at the latest with the connection.
+#[derive(Clone)]
+struct Streams {
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    shared: Arc<Shared>,
+}
+
+impl Streams {
+    fn abort(&self) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+
+    /// Reads on after an early answer: clients (curl 7.88) take the reset that would follow for a failure.
+    fn discard(&self, mut body: Body) {
+        let (limit, within) = (self.shared.settings.max_linger_bytes, self.shared.settings.linger_timeout);
+        self.spawn(async move {
+            // Whatever is left when the time is over is reset when the body is dropped.
+            drop(timeout(within, discard(&mut body, limit)).await);
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = tasks.try_join_next() {
+            self.shared.note(&ended);
+        }
+        tasks.spawn(task);
+    }
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.spawn(unless_stalled(stream, self.shared.settings.write_stall_timeout));
+    }
+}
+
+/// Read and write buffer of a connection.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long an idle HTTP/2 client has to take leave after our GOAWAY.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);

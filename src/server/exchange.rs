@@ -1,0 +1,251 @@
+//! One request and its answer: the bodies that know whether the other side still reads or sends.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::activity::InProgress;
+use crate::body::{Body, BodyError};
+
+/// Where a request body goes when the handler drops it unread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Returned(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+enum State {
+    /// The handler still holds it.
+    #[default]
+    Lent,
+    /// Read to its end.
+    Read,
+    /// Dropped before its end.
+    Back(Body),
+}
+
+impl Returned {
+    /// Lends a request body to the handler.
+    pub(super) fn lend(&self, body: Body, in_progress: Arc<InProgress>) -> Body {
+        if body.is_end_stream() {
+            self.put(State::Read);
+            return Body::empty();
+        }
+        Body::stream(Lent {
+            body,
+            returned: self.clone(),
+            progress: Progress::Flowing,
+            _in_progress: in_progress,
+        })
+    }
+
+    /// Reads what is left of a dropped body if it is at most `limit` long and comes soon.
+    ///
+    /// A body of unknown or greater length is only handed back.
+    pub(super) async fn finish(&self, limit: u64) -> Left {
+        let state = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        match state {
+            State::Read => Left::Nothing,
+            State::Lent => Left::Elsewhere,
+            State::Back(body) if body.size_hint().upper().is_none_or(|left| left > limit) => Left::Rest(body),
+            State::Back(mut body) => match timeout(FINISH_WITHIN, discard(&mut body, limit)).await {
+                Ok(Discarded::Wholly) => Left::Nothing,
+                Ok(Discarded::InPart) | Err(_) => Left::Rest(body),
+            },
+        }
+    }
+
+    fn put(&self, state: State) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+/// What is left of a request's body when it is answered.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// The handler lent it on to somebody who may still read.
+    Elsewhere,
+    /// It was read to its end.
+    Nothing,
+    /// Nobody will read this.
+    Rest(Body),
+}
+
+/// Whether all of a body was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Discarded {
+    /// To its end.
+    Wholly,
+    /// It broke off, or there was too much of it.
+    InPart,
+}
+
+/// Reads up to `limit` bytes of `body` and keeps nothing.
+pub(super) async fn discard(body: &mut Body, limit: u64) -> Discarded {
+    let mut left = limit;
+    loop {
+        let Some(frame) = body.frame().await else { return Discarded::Wholly };
+        let Ok(frame) = frame else { return Discarded::InPart };
+        let length = frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return Discarded::InPart,
+        }
+    }
+}
+
+struct Lent {
+    body: Body,
+    returned: Returned,
+    progress: Progress,
+    _in_progress: Arc<InProgress>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Progress {
+    Flowing,
+    Ended,
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        // Known at the last byte: whoever reads it may answer before the body itself is dropped.
+        if frame.is_none() || self.body.is_end_stream() {
+            self.progress = Progress::Ended;
+            self.returned.put(State::Read);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.progress == Progress::Flowing {
+            self.returned.put(State::Back(std::mem::take(&mut self.body)));
+        }
+    }
+}
+
+/// An answer's body on its way to the client, in pieces small enough to see whether it takes them.
+pub(super) struct Outgoing {
+    body: Body,
+    rest: Bytes,
+    in_progress: Option<Arc<InProgress>>,
+}
+
+impl Outgoing {
+    pub(super) fn new(body: Body, in_progress: Arc<InProgress>) -> Self {
+        Self { body, rest: Bytes::new(), in_progress: Some(in_progress) }
+    }
+
+    fn next_piece(&mut self) -> Bytes {
+        let length = self.rest.len().min(PIECE_BYTES);
+        self.rest.split_to(length)
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(self.next_piece()))));
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(match frame.into_data() {
+                Ok(bytes) => {
+                    self.rest = bytes;
+                    Frame::data(self.next_piece())
+                }
+                Err(frame) => frame,
+            }))),
+            other => Poll::Ready(other),
+        }
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        note_handed(None);
+        let piece = ready!(self.poll_piece(cx));
+        // The request ends here and not when hyper drops the body: the end must be seen before the connection is.
+        if self.is_end_stream() || !matches!(piece, Some(Ok(_))) {
+            self.in_progress = None;
+        }
+        note_handed(Some(Instant::now()));
+        Poll::Ready(piece)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        match self.body.size_hint().exact() {
+            Some(left) => SizeHint::with_exact(left.saturating_add(rest)),
+            None => SizeHint::new(),
+        }
+    }
+}
+
+tokio::task_local! {
+    /// When the stream whose task this is handed its last piece to the connection.
+    static HANDED_AT: Mutex<Option<Instant>>;
+}
+
+fn note_handed(at: Option<Instant>) {
+    // HTTP/1 has no task per answer: there the socket itself tells a slow reader.
+    HANDED_AT
+        .try_with(|handed| *handed.lock().unwrap_or_else(PoisonError::into_inner) = at)
+        .unwrap_or_default();
+}
+
+/// Runs the task of an HTTP/2 stream; gives it up when its client takes nothing for `limit`.
+pub(super) async fn unless_stalled(stream: impl Future<Output = ()>, limit: Duration) {
+    let mut stream = Box::pin(stream);
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let watched = std::future::poll_fn(move |cx| {
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let handed = HANDED_AT.try_with(|at| *at.lock().unwrap_or_else(PoisonError::into_inner));
+        let Ok(Some(handed_at)) = handed else {
+            timer = None;
+            return Poll::Pending;
+        };
+        let by = handed_at + limit;
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(by)));
+        if timer.deadline() != by {
+            timer.as_mut().reset(by);
+        }
+        timer.as_mut().poll(cx)
+    });
+    HANDED_AT.scope(Mutex::new(None), watched).await;
+}
+
+/// The unread rest of a small body is on its way already; a client that waits is not waited for.
+const FINISH_WITHIN: Duration = Duration::from_millis(250);
+/// What a client must take within the stall timeout.
+const PIECE_BYTES: usize = 64 * 1024;

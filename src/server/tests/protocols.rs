@@ -1,0 +1,80 @@
+//! Which protocol is spoken with whom.
+
+use super::*;
+
+#[tokio::test]
+async fn alpn_decides_between_http2_and_http1() {
+    let world = world(ServerSettings::recommended(), "https", echo).await;
+    let response = world.h2().await.send_request(get("/a")).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "HTTP/2.0 https /a 0");
+    for alpn in [&["http/1.1"][..], &[]] {
+        let mut stream = world.tls("localhost", alpn).await;
+        let answer = ask(&mut stream, "GET /b HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(answer.ends_with("HTTP/1.1 https /b 0"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_sni_gets_the_default_certificate() {
+    let world = world(ServerSettings::recommended(), "https", echo).await;
+    let mut stream = world.tls("127.0.0.1", &["http/1.1"]).await;
+    assert!(ask(&mut stream, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_plain_listener_speaks_http1_alone() {
+    let world = world(ServerSettings::recommended(), "http", echo).await;
+    let mut stream = world.tcp().await;
+    let answer = ask(&mut stream, "POST /c HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc").await;
+    assert!(answer.ends_with("HTTP/1.1 http /c 3"), "{answer}");
+    let mut stream = world.tcp().await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let (answer, _) = rest(&mut stream).await;
+    assert!(!answer.contains(" 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_of_http10_is_answered_and_closed() {
+    let world = world(ServerSettings::recommended(), "http", echo).await;
+    let mut stream = world.tcp().await;
+    stream.write_all(b"GET /old HTTP/1.0\r\n\r\n").await.unwrap();
+    let (answer, _) = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("HTTP/1.0 http /old 0"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_connection_or_one_stream() {
+    let world = world(ServerSettings::recommended(), "https", echo).await;
+    let mut stream = world.tls("localhost", &["http/1.1"]).await;
+    stream.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_eq!(rest(&mut stream).await.0, "");
+    let mut h2 = world.h2().await;
+    assert!(h2.send_request(get("/panic")).await.is_err());
+    assert!(h2.send_request(get("/")).await.is_ok(), "the other streams live");
+    drop(h2);
+    world.until_at_most(0).await;
+    assert_eq!(world.server.panics(), 2);
+}
+
+#[tokio::test]
+async fn failed_handshakes_are_counted_by_class() {
+    let world = world(brisk(), "https", echo).await;
+    let mut plain = world.tcp().await;
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    rest(&mut plain).await;
+    let mut silent = world.tcp().await;
+    rest(&mut silent).await;
+    drop(world.tcp().await);
+    let counted = || -> Vec<_> {
+        let all = world.server.handshake_failures().into_iter();
+        all.filter(|(_, count)| *count > 0).map(|(class, count)| (class.as_str(), count)).collect()
+    };
+    let three = async {
+        while counted().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    drop(timeout(Duration::from_secs(5), three).await);
+    assert_eq!(counted(), [("gone", 1), ("not_tls", 1), ("timeout", 1)]);
+}
