@@ -22,7 +22,7 @@ TYPES = {
 }
 
 # Fields that a proxy adds or that belong to one answer.
-ADDED = {"cache-status", "via", "date", "connection", "keep-alive", "age", "server-timing", "x-tollgate-attempts"}
+ADDED = {"cache-status", "via", "date", "connection", "keep-alive", "age", "server-timing", "tollgate-attempts"}
 
 
 def fields_of(answer):
