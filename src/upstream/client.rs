@@ -199,6 +199,8 @@ fn pool(settings: &UpstreamSettings, connector: Connector) -> legacy::Client<Con
         .http1_max_buf_size(HEAD_BYTES)
         .http1_max_headers(128)
         .http2_max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        // Until its SETTINGS tell how many it takes, an upstream would refuse a burst.
+        .http2_initial_max_send_streams(1)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(STREAM_WINDOW * 4)
         .http2_max_send_buf_size(256 * 1024)
