@@ -163,3 +163,19 @@ async fn a_connection_that_said_goodbye_is_not_used_again() {
         assert_eq!(log.lines().len(), 3);
     }
 }
+
+#[tokio::test]
+async fn interim_answers_are_dropped_and_101_does_not_exist_here() {
+    let ca = Ca::new();
+    let answer = vec![
+        frame(HEADERS, END_HEADERS, 1, b"\x08\x03103"),
+        frame(HEADERS, END_HEADERS, 1, OK),
+        frame(DATA, END_STREAM, 1, b"ok"),
+    ];
+    let client = upstream(&ca, Log::default(), answer).await;
+    assert_eq!(text(get(&client).await.unwrap()).await, "ok");
+    let switch = vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x08\x03101")];
+    let client = upstream(&ca, Log::default(), switch).await;
+    let failed = get(&client).await.unwrap_err();
+    assert!(failed.was_sent(), "{failed:?}");
+}

@@ -12,7 +12,8 @@ use super::world::*;
 async fn a_cold_burst_is_answered_over_either_version_and_a_low_stream_limit() {
     let ca = Ca::new();
     for alpn in ["h2", "http/1.1"] {
-        let address = tls_server(ca.acceptor(&[alpn]), Log::default(), |tls| {
+        let log = Log::default();
+        let address = tls_server(ca.acceptor(&[alpn]), log.clone(), |tls| {
             speak_with(tls, 3, |request| async move {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 Response::new(Body::whole(request.uri().path().to_owned()))
@@ -27,6 +28,8 @@ async fn a_cold_burst_is_answered_over_either_version_and_a_low_stream_limit() {
         }
         let answers = burst.join_all().await;
         assert!(answers.iter().all(|answer| answer == "/v1/messages"), "{alpn}");
+        let connections = log.lines().len();
+        assert!(alpn != "h2" || connections <= 5, "{connections}");
     }
 }
 
