@@ -35,6 +35,12 @@ pub struct Client {
     host: String,
 }
 
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.host)
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Limits {
     connection: Duration,
