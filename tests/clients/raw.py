@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 
-TIMEOUT = 20
+TIMEOUT = 10
 
 
 def connect(port, timeout=TIMEOUT):

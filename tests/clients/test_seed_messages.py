@@ -139,20 +139,19 @@ def test_a_file_of_the_proxy_is_named_to_the_api_by_its_own_address(proxy, bot, 
 
 
 @pytest.mark.parametrize("protocol", ["--http1.1", "--http2"])
-def test_a_form_that_asks_before_it_is_sent_is_told_to_continue(proxy, sim, token, room, tmp_path, protocol):
+def test_a_form_of_two_megabytes_is_told_to_continue(proxy, sim, token, room, tmp_path, protocol):
     path = png(tmp_path, 2 * 1024 * 1024)
-    arguments = [protocol, "-i", "-H", f"Authorization: Bearer {token}", "-H", "Expect: 100-continue"]
-    arguments += ["--expect100-timeout", "20", "--form", f"files=@{path};type=image/png"]
-    arguments += ["--form", f"roomId={room}", "--form", "text=example attached", f"{proxy.base}/v1/messages"]
+    # Over HTTP/1.1 curl asks before it sends so much, and here waits long for the answer. Over HTTP/2 it just sends.
+    arguments = [protocol, "-i", "-H", f"Authorization: Bearer {token}", "--expect100-timeout", "20"]
+    arguments += ["--form", f"files=@{path};type=image/png", "--form", f"roomId={room}"]
+    arguments += ["--form", "text=example attached", f"{proxy.base}/v1/messages"]
     answer = curl(*arguments, "-w", "%{time_total}", ca=proxy.ca)
-    assert heads_of(answer.rsplit(b"}", 1)[0])[0] == 200
-    assert float(answer.rsplit(b"}", 1)[1]) < 10
-    if protocol == "--http1.1":
-        assert answer.startswith(b"HTTP/1.1 100")
-    interim = [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/") and b" 1" in line[6:11]]
-    assert all(b" 100" in line for line in interim)
-    message = json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])
-    assert_arrived(sim, message, path, token)
+    head, _, took = answer.rpartition(b"}")
+    assert heads_of(head)[0] == 200
+    assert float(took) < 10
+    interim = [line for line in head.split(b"\r\n") if line.startswith(b"HTTP/") and line.split()[1][:1] == b"1"]
+    assert [line.split()[1] for line in interim] == ([b"100"] if protocol == "--http1.1" else [])
+    assert_arrived(sim, json.loads(head[head.index(b"{") :] + b"}"), path, token)
 
 
 def test_a_chunked_form_arrives_whole(proxy, sim, token, room, tmp_path):
