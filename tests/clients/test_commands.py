@@ -31,7 +31,7 @@ def test_all_faults_are_told_at_once_with_their_places(tmp_path):
     assert done.returncode == 2
     told = done.stdout + done.stderr
     for place, words in {
-        "bad.toml:2:1": ["htps", '"https"'],
+        "bad.toml:2:1": ["listen.htps", '"listen.https"'],
         "bad.toml:3:8": ["listen.http"],
         "bad.toml:6:12": ["gate.max_wait", "25s"],
         "bad.toml:7:3": ["max_gait", "max_gate"],
