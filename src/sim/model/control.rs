@@ -1,5 +1,6 @@
 //! The control plane below `/_sim/`: orders, seeding, settings, and what was seen.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{Method, StatusCode};
@@ -80,7 +81,7 @@ impl Model {
     /// Changes settings by name; all of them or, if one means nothing, none. Limits start anew.
     fn change(&mut self, body: &Value) -> Result<Value, ControlFault> {
         let body = body.as_object().ok_or_else(|| ControlFault::Body("no object".to_owned()))?;
-        let mut changed: SimSettings = self.settings.clone();
+        let mut changed = SimSettings::clone(&self.settings);
         for (name, value) in body {
             let values = value.as_array().map_or_else(|| vec![value], |values| values.iter().collect());
             let words = values.into_iter().map(|value| match value {
@@ -95,7 +96,7 @@ impl Model {
                 }
             }
         }
-        self.settings = changed;
+        self.settings = Arc::new(changed);
         self.limits.clear();
         Ok(json!({}))
     }

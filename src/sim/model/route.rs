@@ -1,5 +1,6 @@
 //! Which endpoint a path means, and what stands before every endpoint: token, limits, acceptable format.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -87,7 +88,7 @@ impl Model {
         if *first != "contents" && !accepts_json(request) {
             return Err(Refusal::not_found());
         }
-        let settings = self.settings.clone();
+        let settings = Arc::clone(&self.settings);
         let call = Call { request, settings: &settings, query, user, now };
         let reply = self.endpoint(&call, first, rest)?;
         let bucket = room.and_then(|_| settings.limits.get("room")).filter(|limit| limit.is_limiting());
