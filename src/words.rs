@@ -64,29 +64,42 @@ impl fmt::Display for Side {
     }
 }
 
-/// A tenant, as the keyed hash of its credential: the credential itself is never kept.
-///
-/// Shape: 16 bytes of HMAC-SHA-256; shown as 12 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId([u8; 16]);
+/// 16 bytes of HMAC-SHA-256; shown as 12 hexadecimal digits.
+macro_rules! keyed_hash {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; 16]);
 
-impl TenantId {
-    /// Takes the first half of a keyed hash.
-    pub fn new(digest: [u8; 16]) -> Self {
-        Self(digest)
-    }
+        impl $name {
+            /// Takes the first half of a keyed hash.
+            pub fn new(digest: [u8; 16]) -> Self {
+                Self(digest)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
 }
 
-impl fmt::Display for TenantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+keyed_hash! {
+    /// One credential, as the keyed hash of its bytes: the credential itself is never kept.
+    CredentialId
 }
 
-impl fmt::Debug for TenantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TenantId({self})")
-    }
+keyed_hash! {
+    /// A tenant: one credential, or all tokens that the operator gave one name.
+    TenantId
 }
 
 /// How a request was answered: one vocabulary for log, metric and `Cache-Status`.

@@ -35,7 +35,11 @@ fn known_paths_get_their_template_and_rule() {
         ("/v1/unheard-of", "other", "other", CacheRule::Standard),
     ] {
         let route = find("GET", "localhost:8443", path).unwrap();
-        assert_eq!((route.id().as_str(), route.family().segment, route.rule()), (template, segment, rule), "{path}");
+        assert_eq!(
+            (route.id().as_str(), route.family().segment, route.rule()),
+            (template, segment, rule),
+            "{path}"
+        );
     }
 }
 
@@ -48,7 +52,9 @@ fn a_base_url_without_its_slash_still_finds_the_api() {
 
 #[test]
 fn only_known_hosts_are_answered() {
-    for host in ["localhost:8443", "127.0.0.1", "[::1]:8443", "a.localhost", "bots.example.com:1", "WEBEXAPIS.com"] {
+    for host in
+        ["localhost:8443", "127.0.0.1", "[::1]:8443", "a.localhost", "bots.example.com:1", "WEBEXAPIS.com"]
+    {
         assert!(find("GET", host, "/v1/people/me").is_ok(), "{host}");
     }
     let denied = find("GET", "evil.example", "/v1/people/me").unwrap_err();
@@ -65,7 +71,9 @@ fn a_client_that_uses_the_apis_own_name_needs_no_rewriting() {
 
 #[test]
 fn ambiguous_paths_and_tunnels_are_refused() {
-    for path in ["/v1/../admin", "/v1/contents/%2e%2e/x", "/v1/contents/a%2Fb", "//webexapis.com/v1", "/v1/a%5cb"] {
+    for path in
+        ["/v1/../admin", "/v1/contents/%2e%2e/x", "/v1/contents/a%2Fb", "//webexapis.com/v1", "/v1/a%5cb"]
+    {
         assert_eq!(find("GET", "localhost", path).unwrap_err(), Denied::AmbiguousPath, "{path}");
     }
     assert_eq!(find("TRACE", "localhost", "/v1/rooms").unwrap_err(), Denied::Method(Method::TRACE));
@@ -73,7 +81,8 @@ fn ambiguous_paths_and_tunnels_are_refused() {
 
 #[test]
 fn a_request_that_passed_before_is_a_loop() {
-    let request = Request::builder().uri("/v1/rooms").header("host", "localhost").header("via", "1.1 a, 2 tollgate-1");
+    let request =
+        Request::builder().uri("/v1/rooms").header("host", "localhost").header("via", "1.1 a, 2 tollgate-1");
     let denied = router().find(Scheme::Http, &request.body(()).unwrap().into_parts().0).unwrap_err();
     assert_eq!(denied, Denied::Loop);
 }

@@ -61,6 +61,11 @@ impl LocalCa {
     /// # Errors
     /// `Read` or `Write` if the directory cannot be used; `Issue` if a name is none or no key can be made.
     pub fn load_or_make(dir: &Path, names: &[String]) -> Result<(Self, Origin), Fault> {
+        let failed = |source| Fault::Write { file: dir.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+        // Two first starts at once would mix their files; the lock goes with the handle.
+        let lock = fs::File::open(dir).map_err(failed)?;
+        lock.lock().map_err(failed)?;
         let origin = match Self::load(dir)? {
             None => Origin::Made,
             Some(Ok(stored)) => match stored.covers(names) {
@@ -157,7 +162,6 @@ impl LocalCa {
             let file = file.to_owned();
             move |source| Fault::Write { file, source }
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))?;
         let (key, certificate) = (dir.join("ca.key"), dir.join("ca.pem"));
         replace(&key, &self.issuer.key().serialize_pem(), 0o600).map_err(failed(&key))?;
         replace(&certificate, &self.pem, 0o644).map_err(failed(&certificate))

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Expiry, Reads, Unread, Watched};
 use super::drain::Drain;
-use super::exchange::{Outgoing, Returned, unless_stalled};
+use super::exchange::{Left, Outgoing, Returned, discard, unless_stalled};
 use super::handshake::HandshakeFailure;
 use super::tls::Tls;
 use super::{Arrival, Handler, Shared};
@@ -79,7 +79,7 @@ impl Connection {
             .max_headers(settings.max_fields)
             .max_header_size(settings.max_header_bytes)
             .max_buf_size(settings.max_header_bytes.max(BUFFER_BYTES));
-        let service = service_fn(|request| self.answer(request, scheme, activity.clone()));
+        let service = service_fn(|request| self.answer(request, scheme, activity.clone(), None));
         let mut connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut ending = Ending::new(&self.drain, &activity, late);
         let result = loop {
@@ -115,7 +115,9 @@ impl Connection {
             .keep_alive_interval(settings.h2_ping_interval)
             .keep_alive_timeout(settings.h2_ping_timeout)
             .max_send_buf_size(BUFFER_BYTES);
-        let service = service_fn(|request| self.answer(request, Scheme::Https, activity.clone()));
+        let service = service_fn(|request| {
+            self.answer(request, Scheme::Https, activity.clone(), Some(streams.clone()))
+        });
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
         let mut ending = Ending::new(&self.drain, &activity, false);
         loop {
@@ -131,7 +133,13 @@ impl Connection {
         streams.abort();
     }
 
-    fn answer(&self, request: Request<Incoming>, scheme: Scheme, activity: Arc<Activity>) -> Answer {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        scheme: Scheme,
+        activity: Arc<Activity>,
+        streams: Option<Streams>,
+    ) -> Answer {
         let in_progress = activity.begin();
         let (shared, handler, peer) = (self.shared.clone(), self.handler.clone(), self.peer);
         Box::pin(async move {
@@ -151,11 +159,16 @@ impl Connection {
                 returned.lend(body, in_progress.clone())
             });
             let mut response = handler(Arrival { scheme, peer, version }, request).await;
-            // To read on would tell the client to send; hyper closes the connection of a body left unread.
+            // To read on would tell the client to send what it rather would not.
             let limit = if waits_for_continue { 0 } else { settings.max_drain_bytes };
-            if version < Version::HTTP_2 && !returned.finish(limit).await {
-                activity.set_unread(Unread::Rest);
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            match (returned.finish(limit).await, streams) {
+                (Left::Nothing, _) | (Left::Elsewhere, Some(_)) => {}
+                (Left::Rest(body), Some(streams)) => streams.discard(body),
+                (Left::Elsewhere | Left::Rest(_), None) => {
+                    // hyper reads no more of it, and closes the connection after the answer.
+                    activity.set_unread(Unread::Rest);
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
             }
             Ok(response.map(|body| Outgoing::new(body, in_progress)))
         })
@@ -171,9 +184,9 @@ impl Connection {
             let mut left = settings.max_linger_bytes;
             let mut buffer = vec![0; BUFFER_BYTES / 4];
             while left > 0 {
-                match stream.read(&mut buffer).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(read) => left = left.saturating_sub(u64::try_from(read).unwrap_or(left)),
+                match timeout(settings.linger_idle_timeout, stream.read(&mut buffer)).await {
+                    Ok(Ok(0) | Err(_)) | Err(_) => return,
+                    Ok(Ok(read)) => left = left.saturating_sub(u64::try_from(read).unwrap_or(left)),
                 }
             }
         };
@@ -229,6 +242,23 @@ impl Streams {
     fn abort(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
+
+    /// Reads on after an early answer: clients (curl 7.88) take the reset that would follow for a failure.
+    fn discard(&self, mut body: Body) {
+        let (limit, within) = (self.shared.settings.max_linger_bytes, self.shared.settings.linger_timeout);
+        self.spawn(async move {
+            // Whatever is left when the time is over is reset when the body is dropped.
+            drop(timeout(within, discard(&mut body, limit)).await);
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = tasks.try_join_next() {
+            self.shared.note(&ended);
+        }
+        tasks.spawn(task);
+    }
 }
 
 impl<F> Executor<F> for Streams
@@ -236,11 +266,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(ended) = tasks.try_join_next() {
-            self.shared.note(&ended);
-        }
-        tasks.spawn(unless_stalled(stream, self.shared.settings.write_stall_timeout));
+        self.spawn(unless_stalled(stream, self.shared.settings.write_stall_timeout));
     }
 }
 

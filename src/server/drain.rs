@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Begins the drain. Dropping it unused begins one without any time to finish.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Drain(watch::Receiver<Option<Instant>>);
 
 impl DrainTrigger {
     /// No new connections from now on; the open ones may finish what they do for `grace`, then they are dropped.
+    ///
+    /// A second call replaces the time left: an operator in a hurry shortens it.
     pub fn begin(&self, grace: Duration) {
         let now = Instant::now();
         self.0.send_replace(Some(now.checked_add(grace).unwrap_or(now)));
@@ -40,6 +42,19 @@ impl Drain {
         match receiver.wait_for(Option::is_some).await {
             Ok(deadline) => deadline.unwrap_or_else(Instant::now),
             Err(_) => Instant::now(),
+        }
+    }
+
+    /// Waits for the end of the time that the drain has.
+    pub(super) async fn over(&self) {
+        let mut receiver = self.0.clone();
+        loop {
+            receiver.mark_unchanged();
+            let deadline = self.begun().await;
+            tokio::select! {
+                () = sleep_until(deadline) => return,
+                Ok(()) = receiver.changed() => {}
+            }
         }
     }
 }

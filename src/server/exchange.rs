@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::activity::InProgress;
 use crate::body::{Body, BodyError};
@@ -43,16 +43,19 @@ impl Returned {
         })
     }
 
-    /// Reads what is left if it is at most `limit` long and comes soon; yields whether the body is at its end.
+    /// Reads what is left of a dropped body if it is at most `limit` long and comes soon.
     ///
-    /// A body of unknown or greater length is left alone: that connection is better closed.
-    pub(super) async fn finish(&self, limit: u64) -> bool {
+    /// A body of unknown or greater length is only handed back.
+    pub(super) async fn finish(&self, limit: u64) -> Left {
         let state = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         match state {
-            State::Read => true,
-            State::Lent => false,
-            State::Back(body) if body.size_hint().upper().is_none_or(|left| left > limit) => false,
-            State::Back(body) => tokio::time::timeout(FINISH_WITHIN, read(body)).await.unwrap_or(false),
+            State::Read => Left::Nothing,
+            State::Lent => Left::Elsewhere,
+            State::Back(body) if body.size_hint().upper().is_none_or(|left| left > limit) => Left::Rest(body),
+            State::Back(mut body) => match timeout(FINISH_WITHIN, discard(&mut body, limit)).await {
+                Ok(Discarded::Wholly) => Left::Nothing,
+                Ok(Discarded::InPart) | Err(_) => Left::Rest(body),
+            },
         }
     }
 
@@ -61,12 +64,36 @@ impl Returned {
     }
 }
 
-async fn read(mut body: Body) -> bool {
+/// What is left of a request's body when it is answered.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// The handler lent it on to somebody who may still read.
+    Elsewhere,
+    /// It was read to its end.
+    Nothing,
+    /// Nobody will read this.
+    Rest(Body),
+}
+
+/// Whether all of a body was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Discarded {
+    /// To its end.
+    Wholly,
+    /// It broke off, or there was too much of it.
+    InPart,
+}
+
+/// Reads up to `limit` bytes of `body` and keeps nothing.
+pub(super) async fn discard(body: &mut Body, limit: u64) -> Discarded {
+    let mut left = limit;
     loop {
-        match body.frame().await {
-            None => return true,
-            Some(Ok(_)) => {}
-            Some(Err(_)) => return false,
+        let Some(frame) = body.frame().await else { return Discarded::Wholly };
+        let Ok(frame) = frame else { return Discarded::InPart };
+        let length = frame.data_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return Discarded::InPart,
         }
     }
 }

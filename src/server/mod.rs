@@ -23,7 +23,7 @@ use http::{Request, Response, Version};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use self::connection::Connection;
 use self::drain::Drain;
@@ -95,10 +95,10 @@ impl Server {
     {
         let handler: Handler = Arc::new(move |arrival, request| Box::pin(handler(arrival, request)));
         let mut tasks = JoinSet::new();
-        let deadline = loop {
+        loop {
             let (socket, peer, permit) = tokio::select! {
                 biased;
-                deadline = drain.begun() => break deadline,
+                _ = drain.begun() => break,
                 Some(ended) = tasks.join_next() => {
                     self.shared.note(&ended);
                     continue;
@@ -113,9 +113,9 @@ impl Server {
                 connection.serve(socket, tls).await;
                 drop(open);
             });
-        };
+        }
         drop(listener);
-        self.finish(tasks, deadline).await;
+        self.finish(tasks, &drain).await;
     }
 
     /// Connections open now, handshakes included.
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    async fn finish(&self, mut tasks: JoinSet<()>, deadline: Instant) {
+    async fn finish(&self, mut tasks: JoinSet<()>, drain: &Drain) {
         let all_done = async {
             while let Some(ended) = tasks.join_next().await {
                 self.shared.note(&ended);
@@ -159,7 +159,7 @@ impl Server {
         };
         tokio::select! {
             () = all_done => {}
-            () = sleep_until(deadline) => {}
+            () = drain.over() => {}
         }
         tasks.shutdown().await;
     }

@@ -33,12 +33,14 @@ pub struct ServerSettings {
     pub h2_ping_interval: Duration,
     /// How long its answer may take.
     pub h2_ping_timeout: Duration,
-    /// An unread request body that may still be read so that an HTTP/1 connection can be used again.
+    /// An unread request body of at most this length is read before an early answer: the connection stays usable.
     pub max_drain_bytes: u64,
-    /// Bytes thrown away after an early answer and before the close, so that the client gets to read the answer.
+    /// Bytes of a larger one thrown away after the answer, so that a client that reads only then can read it.
     pub max_linger_bytes: u64,
-    /// How long that may take.
+    /// How long that may take in all.
     pub linger_timeout: Duration,
+    /// How long the client may be silent meanwhile.
+    pub linger_idle_timeout: Duration,
 }
 
 impl ServerSettings {
@@ -60,8 +62,12 @@ impl ServerSettings {
             h2_ping_interval: Duration::from_secs(60),
             h2_ping_timeout: Duration::from_secs(20),
             max_drain_bytes: 64 * 1024,
-            max_linger_bytes: 64 * 1024,
-            linger_timeout: Duration::from_secs(5),
+            // Above the largest upload: requests (Python) sends all of it before it reads, and reports a broken
+            // connection instead of our 413 or 429 if it cannot.
+            max_linger_bytes: 128 * 1024 * 1024,
+            // nginx's lingering_time and lingering_timeout.
+            linger_timeout: Duration::from_secs(30),
+            linger_idle_timeout: Duration::from_secs(5),
         }
     }
 }

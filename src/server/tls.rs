@@ -97,6 +97,11 @@ impl Certificates {
         others.fold(loaded.default.expires_at, SystemTime::min)
     }
 
+    #[cfg(test)]
+    pub(super) fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     pub(super) fn choose(&self, name: Option<&str>) -> Arc<CertifiedKey> {
         self.renew();
         let loaded = self.loaded.load();

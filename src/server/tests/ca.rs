@@ -62,6 +62,18 @@ fn a_stored_ca_is_read_again_and_its_key_is_private() {
 }
 
 #[test]
+fn processes_that_start_at_once_agree_on_one_ca() {
+    let dir = tempfile::tempdir().unwrap();
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| LocalCa::load_or_make(dir.path(), &[]).unwrap())).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert!(made.iter().all(|(ca, _)| ca.certificate_der() == made[0].0.certificate_der()));
+    assert_eq!(made.iter().filter(|(_, origin)| *origin == Origin::Made).count(), 1);
+}
+
+#[test]
 fn a_stored_ca_that_cannot_serve_is_replaced_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let replaced = |wanted: &[&str]| match LocalCa::load_or_make(dir.path(), &names(wanted)).unwrap().1 {

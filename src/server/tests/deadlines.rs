@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SLACK: Duration = Duration::from_millis(250);
+const SLACK: Duration = Duration::from_millis(500);
 
 fn assert_about(elapsed: Duration, expected: Duration) {
     assert!(elapsed + Duration::from_millis(30) >= expected, "{elapsed:?} is too early for {expected:?}");

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
+use crate::clock::Clock;
 use crate::server::ca::LocalCa;
 use crate::server::tls::{CertificateFiles, Certificates, Tls};
 
@@ -74,6 +76,20 @@ fn a_fault_names_the_file_and_what_is_wrong() {
         let fault = Certificates::from_files(&CertificateFiles { cert_file, key_file }, &[]).unwrap_err();
         assert!(fault.to_string().contains(expected), "{fault} / {expected}");
     }
+}
+
+#[test]
+fn an_issued_certificate_is_renewed_in_the_last_third_of_its_life() {
+    let after = |days: u64| {
+        let ca = Arc::new(LocalCa::in_memory("x").unwrap());
+        let certificates = Certificates::from_ca(ca, vec!["localhost".to_owned()]).unwrap();
+        let first = certificates.choose(None);
+        let now = Clock::system().wall() + Duration::from_secs(days * 24 * 60 * 60);
+        let certificates = certificates.with_clock(Clock::starting_at(now));
+        certificates.choose(None);
+        first.cert != certificates.choose(None).cert
+    };
+    assert_eq!([1, 259, 261, 389, 500].map(after), [false, false, true, true, true]);
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Decides who a request speaks for: the tenant, from at most one credential.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::{digest, hmac};
+use http::{HeaderMap, header};
+
+use crate::words::{CredentialId, TenantId};
+
+/// The tenants an operator has named.
+#[derive(Debug, Clone)]
+pub struct NamedTenant {
+    /// As it appears in logs and metrics.
+    pub name: Arc<str>,
+    /// SHA-256 of each of its tokens.
+    pub token_sha256: Vec<[u8; 32]>,
+}
+
+/// A request that may go on, and for whom. Made only by [`Doorman::admit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    tenant: TenantId,
+    credential: CredentialId,
+    name: Option<Arc<str>>,
+}
+
+impl Pass {
+    /// Who waits in line: all tokens of a named tenant are one.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Which credential was shown: what the API said yes to, it said to this one alone.
+    pub fn credential(&self) -> CredentialId {
+        self.credential
+    }
+
+    /// The configured name, if there is one: the only form of a tenant that may become a label.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
+    /// A pass for unit tests of the rooms that need one.
+    #[cfg(test)]
+    pub(crate) fn for_tests(seed: u8) -> Self {
+        let id = [seed; 16];
+        Self { tenant: TenantId::new(id), credential: CredentialId::new(id), name: None }
+    }
+}
+
+/// Why a request has no tenant: always the client's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Two credentials: the API might believe another one than we do.
+    #[error("the request carries more than one Authorization field")]
+    TwoCredentials,
+}
+
+/// Knows tenants by a keyed hash of their credential; the credential itself is never kept.
+pub struct Doorman {
+    key: hmac::Key,
+    named: HashMap<[u8; 32], Arc<str>>,
+}
+
+impl fmt::Debug for Doorman {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Doorman({} named tokens)", self.named.len())
+    }
+}
+
+impl Doorman {
+    /// `key` is secret and stays the same over restarts, or cached answers and learned limits lose their owners.
+    pub fn new(key: &[u8], tenants: &[NamedTenant]) -> Self {
+        let tokens = tenants
+            .iter()
+            .flat_map(|tenant| tenant.token_sha256.iter().map(|hash| (*hash, Arc::clone(&tenant.name))));
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), named: tokens.collect() }
+    }
+
+    /// Finds the tenant. No credential at all is the anonymous tenant: OAuth calls carry none.
+    ///
+    /// # Errors
+    /// [`Denied::TwoCredentials`] if two Authorization fields came.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<Pass, Denied> {
+        let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+        let credential = shown.next().map(http::HeaderValue::as_bytes).unwrap_or_default();
+        if shown.next().is_some() {
+            return Err(Denied::TwoCredentials);
+        }
+        let name = self.name_of(credential);
+        let id = self.keyed(b"credential", credential);
+        let tenant = name.as_ref().map_or(id, |name| self.keyed(b"tenant", name.as_bytes()));
+        Ok(Pass { tenant: TenantId::new(tenant), credential: CredentialId::new(id), name })
+    }
+
+    fn name_of(&self, credential: &[u8]) -> Option<Arc<str>> {
+        if self.named.is_empty() {
+            return None;
+        }
+        let token = match credential.iter().position(u8::is_ascii_whitespace) {
+            Some(end) => credential.get(end..).unwrap_or_default().trim_ascii(),
+            None => credential,
+        };
+        self.named.get(digest::digest(&digest::SHA256, token).as_ref()).cloned()
+    }
+
+    /// The domain keeps a tenant's name from ever hashing like a token.
+    fn keyed(&self, domain: &[u8], text: &[u8]) -> [u8; 16] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(domain);
+        context.update(&[0]);
+        context.update(text);
+        let mut id = [0; 16];
+        id.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(doorman: &Doorman, values: &[&str]) -> Result<Pass, Denied> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        doorman.admit(&headers)
+    }
+
+    fn doorman() -> Doorman {
+        let sha256 =
+            |token: &str| digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
+        let named = NamedTenant { name: "alerts".into(), token_sha256: vec![sha256("one"), sha256("two")] };
+        Doorman::new(b"key", &[named])
+    }
+
+    #[test]
+    fn each_credential_is_a_tenant_of_its_own() {
+        let doorman = doorman();
+        let [a, b, none] =
+            [&["Bearer a"][..], &["Bearer b"], &[]].map(|shown| admit(&doorman, shown).unwrap());
+        assert_eq!(a, admit(&doorman, &["Bearer a"]).unwrap());
+        assert!(a.tenant() != b.tenant() && a.tenant() != none.tenant() && b.tenant() != none.tenant());
+    }
+
+    #[test]
+    fn the_tokens_of_a_named_tenant_share_the_line_but_not_the_proof() {
+        let doorman = doorman();
+        let [one, two] = ["Bearer one", "bearer  two"].map(|shown| admit(&doorman, &[shown]).unwrap());
+        assert_eq!(one.tenant(), two.tenant());
+        assert_eq!(one.name().map(AsRef::as_ref), Some("alerts"));
+        assert_ne!(one.credential(), two.credential());
+    }
+
+    #[test]
+    fn two_credentials_are_refused() {
+        assert_eq!(admit(&doorman(), &["Bearer a", "Bearer a"]).unwrap_err(), Denied::TwoCredentials);
+    }
+
+    #[test]
+    fn no_debug_output_shows_a_token() {
+        let doorman = doorman();
+        let shown = format!("{doorman:?} {:?}", admit(&doorman, &["Bearer canary-7f3a"]).unwrap());
+        assert!(!shown.contains("canary"));
+    }
+
+    #[test]
+    fn another_key_gives_other_ids() {
+        let other = Doorman::new(b"other", &[]);
+        assert_ne!(admit(&other, &["Bearer a"]).unwrap(), admit(&doorman(), &["Bearer a"]).unwrap());
+    }
+}

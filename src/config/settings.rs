@@ -1,0 +1,126 @@
+//! What the program needs: the configuration with every choice made and nothing left to parse.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::route::{Hosts, Kind};
+use crate::words::Base;
+
+use super::keys::{Admin, Cache, Gate, Limits, Log, Replay, Rewrite, Shutdown};
+use super::proxy::Proxy;
+use super::shape_net::TokenHash;
+
+/// The whole configuration; made only by [`load`](super::load). `Debug` shows no credential.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directory of the local CA, the tenant-hash key, the admin token and the ports in use; may not exist yet.
+    pub state_dir: PathBuf,
+    /// Where bots connect.
+    pub listen: Listen,
+    /// The API.
+    pub upstream: Upstream,
+    /// How requests are held back.
+    pub gate: Gate,
+    /// What is sent again, and where bodies wait.
+    pub replay: Replay,
+    /// What is kept.
+    pub cache: Cache,
+    /// What is changed on the way.
+    pub rewrite: Rewrite,
+    /// At most 200; names differ, and no token belongs to two.
+    pub tenants: Vec<Tenant>,
+    /// The operators' listener.
+    pub admin: Admin,
+    /// The program's own log.
+    pub log: Log,
+    /// How the program ends.
+    pub shutdown: Shutdown,
+    /// The bounds of everything that can grow.
+    pub limits: Limits,
+}
+
+/// Where bots connect: at least one of `https` and `http` is open.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// The TLS listener.
+    pub https: Option<SocketAddr>,
+    /// The plain listener: loopback, or expressly allowed elsewhere.
+    pub http: Option<SocketAddr>,
+    /// Which authorities are answered.
+    pub hosts: Hosts,
+    /// What URLs are rewritten to when an ingress hides the client's scheme.
+    pub public_base: Option<Base>,
+    /// What the TLS listener shows.
+    pub certificate: Certificate,
+    /// The CA whose client certificates are required.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// Where the TLS listener's certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificate {
+    /// PEM files.
+    Files {
+        /// The certificate and its chain.
+        cert: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// The local CA.
+    Local {
+        /// DNS names and IP addresses besides the usual ones; a name may begin with `*.`.
+        names: Vec<String>,
+    },
+}
+
+/// The API and the way to it.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Scheme and authority; plain http only on loopback.
+    pub url: Base,
+    /// Which rules hold.
+    pub kind: Kind,
+    /// Other names of the same API.
+    pub aliases: Vec<Base>,
+    /// How its name becomes addresses.
+    pub resolve: Resolve,
+    /// The site's CONNECT proxy.
+    pub proxy: Proxy,
+    /// PEM file of CAs trusted besides the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// Longest time for name and TCP connection.
+    pub connect_timeout: Duration,
+    /// Longest time for the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Longest time from the end of the request's body to the head of the answer.
+    pub header_timeout: Duration,
+    /// Longest silence within a body.
+    pub idle_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub pool_idle_timeout: Duration,
+}
+
+/// How the API's name becomes addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolve {
+    /// By DNS, past the hosts file.
+    Dns,
+    /// Not at all: these addresses, in order; at least one.
+    Fixed(Vec<SocketAddr>),
+    /// As the machine does it.
+    System,
+}
+
+/// A tenant with a name of its own; has at least one token.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// 1 to 64 letters, digits, dots, dashes or underscores: safe as a label.
+    pub name: String,
+    /// Files that hold one token each; not yet read.
+    pub token_files: Vec<PathBuf>,
+    /// Hashes of tokens.
+    pub token_sha256: Vec<TokenHash>,
+    /// Longest time in line; none: the gate's.
+    pub max_wait: Option<Duration>,
+}

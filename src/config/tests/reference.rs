@@ -1,0 +1,164 @@
+//! The table of keys is the source of `config/tollgate.toml` and `docs/configuration.md`.
+//!
+//! Write both anew with `BLESS=1 cargo test --lib config::tests::reference`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::*;
+
+#[test]
+fn the_default_file_says_what_the_table_of_keys_says() {
+    check_written("config/tollgate.toml", &default_file());
+}
+
+#[test]
+fn the_manual_page_says_what_the_table_of_keys_says() {
+    check_written("docs/configuration.md", &manual_page());
+}
+
+#[test]
+fn the_default_file_sets_every_key_to_its_default() {
+    let with_file = describe(&file(DEFAULT_FILE)).unwrap();
+    let without = describe(&Sources { file: None, ..file("") }).unwrap();
+    let values = |shown: &str| -> Vec<String> {
+        shown.lines().map(|line| line.split("  # ").next().unwrap().trim().to_owned()).collect()
+    };
+    assert_eq!(values(&with_file), values(&without));
+    let unset: Vec<_> = with_file.lines().filter(|line| line.ends_with("# default")).collect();
+    assert_eq!(unset, Vec::<&str>::new());
+}
+
+#[test]
+fn every_flag_sets_a_key_of_the_table() {
+    let keys = keys();
+    for (flag, path, _) in Overrides::none().all() {
+        assert!(keys.iter().any(|key| key.path == path), "{flag}");
+    }
+}
+
+#[track_caller]
+fn check_written(name: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(written, expected, "{name} is out of date: write it anew with BLESS=1");
+}
+
+fn default_file() -> String {
+    let mut text = String::from(FILE_HEAD);
+    let mut section = "";
+    for key in keys().iter().filter(|key| key.variable().is_some()) {
+        let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        if table != section {
+            write!(text, "\n[{table}]\n").unwrap();
+            section = table;
+        } else if !text.ends_with("\n\n") {
+            text.push('\n');
+        }
+        for line in wrap(&key.about) {
+            writeln!(text, "# {line}").unwrap();
+        }
+        // What a path, a switch or a word takes is plain from the default and the lines above.
+        if ["a whole", "a number", "a duration", "a size", "an array"]
+            .iter()
+            .any(|kind| key.accepts.starts_with(kind))
+        {
+            wrap(&format!("Takes {}.", key.accepts))
+                .iter()
+                .for_each(|line| writeln!(text, "# {line}").unwrap());
+        }
+        writeln!(text, "{name} = {}", key.default).unwrap();
+    }
+    text.push_str(FILE_END);
+    for key in keys().iter().filter(|key| key.variable().is_none()) {
+        let name = key.path.strip_prefix("tenant.").unwrap();
+        text.push_str("#\n");
+        for line in wrap(&key.about) {
+            writeln!(text, "#   # {line}").unwrap();
+        }
+        writeln!(text, "#   {name} = {}", key.default).unwrap();
+    }
+    text
+}
+
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        if lines.last().unwrap().len() + word.len() > 98 {
+            lines.push(String::new());
+        }
+        let line = lines.last_mut().unwrap();
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines
+}
+
+fn manual_page() -> String {
+    let mut text = String::from(PAGE_HEAD);
+    for (flag, path, _) in Overrides::none().all() {
+        writeln!(text, "| `{flag}` | `{path}` |").unwrap();
+    }
+    let mut section = None;
+    for key in keys() {
+        let table = key.path.rsplit_once('.').map_or("", |(table, _)| table);
+        if section != Some(table) {
+            let header = match table {
+                "" => "Outside any section".to_owned(),
+                "tenant" => "`[[tenant]]`, once per tenant; no variables".to_owned(),
+                table => format!("`[{table}]`"),
+            };
+            write!(text, "\n## {header}\n\n| key | default | decides | takes |\n|---|---|---|---|\n")
+                .unwrap();
+            section = Some(table);
+        }
+        let name = key.path.rsplit('.').next().unwrap();
+        writeln!(text, "| `{name}` | `{}` | {} | {} |", key.default, key.about, key.accepts).unwrap();
+    }
+    text
+}
+
+const FILE_HEAD: &str = r#"# Tollgate's configuration: every key, at its default. Delete what you do not change.
+#
+# Durations carry a unit: "500ms", "25s", "5m", "1h". Sizes too: "110MB" (powers of 1,000) or
+# "64MiB" (powers of 1,024). "" stands for none. Paths are relative to where tollgate is started.
+# `tollgate check` tells every fault of a file, `tollgate config` what is in effect and why.
+#
+# Made from the table of keys (src/config/keys.rs):
+# BLESS=1 cargo test --lib config::tests::reference
+
+"#;
+
+const FILE_END: &str = r#"
+# One [[tenant]] for each bot or person with a name in logs and metrics, at most 200; the others are
+# told apart by a hash of their token. A tenant may own several tokens.
+#
+# [[tenant]]
+"#;
+
+const PAGE_HEAD: &str = r#"# Configuration
+
+Tollgate needs no configuration. What differs from the defaults stands in a TOML file, named by `--config FILE` or
+`TOLLGATE_CONFIG`; [`config/tollgate.toml`](../config/tollgate.toml) shows every key at its default.
+
+- **Precedence**: flag, then environment variable, then file, then default. `tollgate config` prints what is in effect
+  and where each value comes from.
+- **Variables**: `TOLLGATE_`, then the key's path in upper case with `__` for each dot: `listen.tls.cert_file` is
+  `TOLLGATE_LISTEN__TLS__CERT_FILE`. A list is a TOML array or separated by commas. A `TOLLGATE_` variable that is no
+  key is a fault, but for those in which Kubernetes describes a Service (`TOLLGATE_SERVICE_HOST` and its like).
+- **Durations** are strings with a unit: `"500ms"`, `"25s"`, `"5m"`, `"1h"`. **Sizes** too: `"110MB"` counts in powers
+  of 1,000, `"64MiB"` in powers of 1,024. `""` stands for none. Paths are relative to where tollgate is started.
+- **Faults** are told all at once by `tollgate check`, each with file, line, column and the nearest valid key.
+- The site's proxy is taken from `HTTPS_PROXY` and `NO_PROXY` (lower case first) unless `upstream.proxy` says otherwise.
+
+This page is made from the table of keys in `src/config/keys.rs`; a test compares the two. Write it anew with
+`BLESS=1 cargo test --lib config::tests::reference`.
+
+| flag | key |
+|---|---|
+"#;

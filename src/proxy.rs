@@ -1,0 +1,191 @@
+//! The sentences: how a request is answered, and how an answer is fetched. Nothing else stands here.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body as _;
+
+use crate::admit::Doorman;
+use crate::body::Body;
+use crate::cache::{Cache, Lookup, Proof, Slot};
+use crate::clock::Clock;
+use crate::gate::{Gate, Permit, Signal};
+use crate::metrics::Metrics;
+use crate::reply::{self, Problem};
+use crate::rewrite::Rewriter;
+use crate::route::{Route, Router};
+use crate::server::Arrival;
+use crate::trail::Trail;
+use crate::upstream::{Attempts, Failed, Next, Parcel, Replayer, Spool, Transport};
+
+/// The rooms that a request walks through.
+#[derive(Debug)]
+pub struct Proxy<T> {
+    /// Where a request goes.
+    pub router: Router,
+    /// Whom it speaks for.
+    pub doorman: Doorman,
+    /// What is kept.
+    pub cache: Cache,
+    /// Who may go, and when.
+    pub gate: Gate,
+    /// What the API and the client see.
+    pub rewriter: Rewriter,
+    /// Where request bodies wait.
+    pub spool: Spool,
+    /// What may be sent again.
+    pub replayer: Replayer,
+    /// The way to the API.
+    pub transport: T,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What one fetch needs besides the rooms.
+struct Errand<'a> {
+    route: &'a Route,
+    head: &'a Parts,
+    parcel: Parcel,
+}
+
+impl<T: Transport> Proxy<T> {
+    /// Answers a request, whatever happens, and leaves one trail.
+    ///
+    /// # Drop
+    /// Dropping the future leaves the line or cancels the call; the trail says that the client left.
+    pub async fn answer(&self, arrival: Arrival, request: Request<Body>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let mut trail = Trail::begin(Arc::clone(&self.metrics), &head);
+        let response = match self.walk(&mut trail, arrival, &head, body).await {
+            Ok(response) => response,
+            Err(problem) => {
+                trail.refused(&problem);
+                problem.response(&trail.tracking_id())
+            }
+        };
+        trail.close(response)
+    }
+
+    async fn walk(
+        &self,
+        trail: &mut Trail,
+        arrival: Arrival,
+        head: &Parts,
+        body: Body,
+    ) -> Result<Response<Body>, Problem> {
+        let route = self.router.find(arrival.scheme, head)?;
+        trail.routed(&route);
+        let pass = self.doorman.admit(&head.headers)?;
+        trail.admitted(&pass);
+        let response = match self.cache.lookup(&route, &pass, head, self.clock.now()) {
+            Lookup::Ready(response, note) => {
+                trail.noted(note);
+                response
+            }
+            Lookup::Prove(slot) => self.prove(trail, &route, head, slot).await?,
+            Lookup::Fetch(slot) => {
+                let body = self.rewriter.request_body(&route, head, body);
+                let declared = body.size_hint().exact();
+                let parcel = self.spool.receive(body, declared).await?;
+                self.fetch_and_keep(trail, Errand { route: &route, head, parcel }, slot).await?
+            }
+        };
+        Ok(self.rewriter.inbound(&route, &head.method, response))
+    }
+
+    /// The kept bytes, if the API says with a HEAD that this tenant may have them; else whatever it says to the request itself.
+    async fn prove(
+        &self,
+        trail: &mut Trail,
+        route: &Route,
+        head: &Parts,
+        slot: Slot,
+    ) -> Result<Response<Body>, Problem> {
+        let mut question = head.clone();
+        question.method = Method::HEAD;
+        let proof =
+            self.fetch(trail, Errand { route, head: &question, parcel: Parcel::nothing() }, &slot).await?;
+        match self.cache.prove(slot, &proof, self.clock.now()) {
+            Proof::Holds(response, note) => {
+                trail.noted(note);
+                Ok(response)
+            }
+            Proof::Failed(slot) => {
+                self.fetch_and_keep(trail, Errand { route, head, parcel: Parcel::nothing() }, slot).await
+            }
+        }
+    }
+
+    async fn fetch_and_keep(
+        &self,
+        trail: &mut Trail,
+        errand: Errand<'_>,
+        slot: Slot,
+    ) -> Result<Response<Body>, Problem> {
+        trail.noted(slot.note());
+        let response = self.fetch(trail, errand, &slot).await?;
+        let (response, note) = self.cache.settle(slot, response, self.clock.now());
+        trail.noted(note);
+        Ok(response)
+    }
+
+    /// Waits for a permit, sends, lets the gate learn; again, if the request may be sent again.
+    async fn fetch(
+        &self,
+        trail: &mut Trail,
+        mut errand: Errand<'_>,
+        slot: &Slot,
+    ) -> Result<Response<Body>, Problem> {
+        let mut ticket = self.gate.ticket(slot);
+        let mut attempts = Attempts::default();
+        let mut refusal = None;
+        loop {
+            let acquired = self.gate.acquire(&mut ticket).await;
+            trail.waited(ticket.waited());
+            let permit = match (acquired, refusal.take()) {
+                (Ok(permit), _) => permit,
+                (Err(refused), Some(refusal)) => return Ok(reply::pass_on(refusal, refused.retry_after)),
+                (Err(refused), None) => return Err(refused.into()),
+            };
+            let result = self.send(trail, permit, &mut errand).await;
+            let request = (&errand.head.method, errand.route);
+            let now = (self.clock.now(), self.clock.wall());
+            let next =
+                self.replayer.after(&mut attempts, request, errand.parcel.is_repeatable(), &result, now);
+            trail.attempted(attempts.made());
+            match next {
+                Next::Again(event, pause) if self.gate.pause(&mut ticket, pause).await => {
+                    trail.replayed(event)
+                }
+                Next::Again(..) | Next::Done => {
+                    return Ok(reply::honest(result?, self.gate.reopens_in(), now.1));
+                }
+            }
+            refusal = reply::keep(result).await;
+        }
+    }
+
+    /// One attempt: outbound, send, learn.
+    async fn send(
+        &self,
+        trail: &mut Trail,
+        permit: Permit,
+        errand: &mut Errand<'_>,
+    ) -> Result<Response<Body>, Failed> {
+        let length = errand.parcel.length();
+        let body = errand
+            .parcel
+            .attempt()
+            .ok_or_else(|| Failed::Untaken("the body can be sent only once".into()))?;
+        let outbound = self.rewriter.outbound(errand.route, errand.head, body, length);
+        let sent_at = self.clock.now();
+        let answer = self.transport.send(permit, outbound).await?;
+        let signal = Signal::read(answer.response.status(), answer.response.headers(), self.clock.wall());
+        self.gate.learn(answer.receipt, signal);
+        trail.answered(answer.response.status(), sent_at.elapsed(), signal);
+        Ok(answer.response)
+    }
+}

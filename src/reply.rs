@@ -1,0 +1,227 @@
+//! Decides what a client is told when Tollgate itself answers: the only place where an error becomes a status.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Collected, Limited};
+use serde_json::json;
+
+use crate::admit;
+use crate::body::{Body, BodyError};
+use crate::gate::{Reason, Refused, Wait, retry_after};
+use crate::route;
+use crate::upstream::{Failed, Phase, ReceiveError};
+
+/// The header in which Webex names a request: the client's own value, or one of ours.
+pub const TRACKING_ID: &str = "trackingid";
+
+/// Why there is no answer of the API to pass on.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Two credentials.
+    #[error(transparent)]
+    Admit(#[from] admit::Denied),
+    /// The API could not be reached or broke off.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+    /// The request body did not come whole.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// No turn in time.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Not a request that is forwarded.
+    #[error(transparent)]
+    Route(#[from] route::Denied),
+}
+
+/// Whether the answer is the client's, our own or the API's doing, in the words of RFC 9209 §2.3.
+struct Meaning {
+    status: StatusCode,
+    proxy_error: &'static str,
+}
+
+impl Problem {
+    /// When a retry makes sense, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refused) => Some(refused.retry_after),
+            Self::Admit(_) | Self::Failed(_) | Self::Receive(_) | Self::Route(_) => None,
+        }
+    }
+
+    /// The answer in Webex's own error shape, so that SDKs show its message.
+    pub fn response(&self, tracking_id: &HeaderValue) -> Response<Body> {
+        let meaning = self.meaning();
+        let tracking = String::from_utf8_lossy(tracking_id.as_bytes());
+        let message = format!("Tollgate: {self}");
+        let body =
+            json!({ "message": message, "errors": [{ "description": message }], "trackingId": tracking });
+        let mut response = Response::new(Body::whole(body.to_string()));
+        *response.status_mut() = meaning.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(TRACKING_ID, tracking_id.clone());
+        headers.insert("proxy-status", proxy_status(meaning.proxy_error, &self.to_string()));
+        if let Some(wait) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, whole_seconds(wait));
+        }
+        response
+    }
+
+    fn meaning(&self) -> Meaning {
+        let (status, proxy_error) = match self {
+            Self::Admit(admit::Denied::TwoCredentials) => (StatusCode::BAD_REQUEST, "http_request_error"),
+            Self::Failed(failed) => failed_meaning(failed),
+            Self::Receive(ReceiveError::TooLarge(_) | ReceiveError::Body(BodyError::TooLarge(_))) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error")
+            }
+            Self::Receive(ReceiveError::Body(error)) => body_meaning(error),
+            Self::Refused(Refused { reason: Reason::Deadline | Reason::Full, .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "http_request_denied")
+            }
+            Self::Route(denied) => route_meaning(denied),
+        };
+        Meaning { status, proxy_error }
+    }
+}
+
+/// The API's 429 for a client whose deadline is too short: its own words, with a true integer `Retry-After`.
+pub fn pass_on(mut refusal: Response<Body>, retry_after: Duration) -> Response<Body> {
+    refusal.headers_mut().insert(header::RETRY_AFTER, whole_seconds(retry_after));
+    refusal
+}
+
+/// The API's answer as it is, but for a `Retry-After` that would crash SDKs: then the time that the gate
+/// knows (`reopens_in`), or what the value means, as an integer.
+pub fn honest(response: Response<Body>, reopens_in: Option<Duration>, now: SystemTime) -> Response<Body> {
+    match (response.status(), reopens_in, retry_after(response.headers(), now)) {
+        (StatusCode::TOO_MANY_REQUESTS, Some(wait), _) => pass_on(response, wait),
+        (StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE, _, Wait::Stated(wait)) => {
+            pass_on(response, wait)
+        }
+        _ => response,
+    }
+}
+
+/// A refusal set aside while its request waits for another turn: small, and no longer tied to a connection.
+pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Body>> {
+    let (mut head, body) = result.ok()?.into_parts();
+    if head.status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let whole = tokio::time::timeout(KEPT_FOR, Limited::new(body, KEPT_BYTES).collect()).await;
+    let bytes = whole.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+    head.headers.remove(header::TRANSFER_ENCODING);
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    Some(Response::from_parts(head, Body::whole(bytes)))
+}
+
+/// Webex's refusals are some hundred bytes; a gateway's page may be longer.
+const KEPT_BYTES: usize = 16 * 1024;
+/// The body of a refusal comes with its head, or it is not worth waiting for.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+
+fn route_meaning(denied: &route::Denied) -> (StatusCode, &'static str) {
+    let status = match denied {
+        route::Denied::AmbiguousPath | route::Denied::BadHost => StatusCode::BAD_REQUEST,
+        route::Denied::Loop => return (StatusCode::LOOP_DETECTED, "proxy_loop_detected"),
+        route::Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+        route::Denied::TooManyFields(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        route::Denied::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
+        route::Denied::UriTooLong(_) => StatusCode::URI_TOO_LONG,
+    };
+    (status, "http_request_error")
+}
+
+fn body_meaning(error: &BodyError) -> (StatusCode, &'static str) {
+    match error {
+        BodyError::Broken(..) | BodyError::Garbled(..) => (StatusCode::BAD_REQUEST, "http_request_error"),
+        BodyError::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error"),
+        BodyError::Stalled(..) => (StatusCode::REQUEST_TIMEOUT, "http_request_error"),
+        BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error"),
+    }
+}
+
+fn failed_meaning(failed: &Failed) -> (StatusCode, &'static str) {
+    match failed {
+        Failed::Body(error) => body_meaning(error),
+        Failed::Broken(_) => (StatusCode::BAD_GATEWAY, "connection_terminated"),
+        Failed::Certificate { .. } => (StatusCode::BAD_GATEWAY, "tls_certificate_error"),
+        Failed::Connect { .. } => (StatusCode::BAD_GATEWAY, "connection_refused"),
+        Failed::Handshake { .. } => (StatusCode::BAD_GATEWAY, "tls_protocol_error"),
+        Failed::ProxyBroken { .. } | Failed::ProxyRefused { .. } => {
+            (StatusCode::BAD_GATEWAY, "destination_unavailable")
+        }
+        Failed::Resolve { .. } => (StatusCode::BAD_GATEWAY, "dns_error"),
+        Failed::TimedOut { phase: Phase::Connect | Phase::Handshake, .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "connection_timeout")
+        }
+        Failed::TimedOut { phase: Phase::Header, .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout")
+        }
+        Failed::TimedOut { phase: Phase::Write, .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "connection_write_timeout")
+        }
+        Failed::Unexpected(_) => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
+        Failed::Untaken(_) => (StatusCode::BAD_GATEWAY, "connection_terminated"),
+    }
+}
+
+/// Rounded up, so that a client which comes back at the stated time is not too early; never 0, which some SDKs
+/// take for "no value".
+fn whole_seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1))
+}
+
+/// RFC 9209: names us as the one who answered. Details are a string of printable ASCII.
+fn proxy_status(error: &str, details: &str) -> HeaderValue {
+    let is_plain = |byte: &char| (' '..='~').contains(byte) && !matches!(byte, '"' | '\\');
+    let details: String =
+        details.chars().map(|byte| if is_plain(&byte) { byte } else { '\'' }).take(256).collect();
+    HeaderValue::from_str(&format!("Tollgate; error={error}; details=\"{details}\""))
+        .unwrap_or(HeaderValue::from_static("Tollgate"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(wait: Duration) -> Problem {
+        Problem::Refused(Refused { reason: Reason::Deadline, retry_after: wait })
+    }
+
+    #[tokio::test]
+    async fn an_error_of_ours_looks_like_webexs_and_says_whose_it_is() {
+        let id = HeaderValue::from_static("bot_1");
+        let response =
+            Problem::from(route::Denied::UnknownHost("evil.example".parse().unwrap())).response(&id);
+        assert_eq!(response.status(), 421);
+        assert_eq!(response.headers()[TRACKING_ID], "bot_1");
+        let status = response.headers()["proxy-status"].to_str().unwrap().to_owned();
+        assert!(
+            status.starts_with("Tollgate; error=http_request_error; details=\"host evil.example"),
+            "{status}"
+        );
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["trackingId"], "bot_1");
+        assert_eq!(body["message"], body["errors"][0]["description"]);
+    }
+
+    #[test]
+    fn retry_after_is_a_positive_integer_and_never_too_early() {
+        for (wait, stated) in [(0, "1"), (1_000, "1"), (1_001, "2"), (3_599_999, "3600")] {
+            let response = refused(Duration::from_millis(wait)).response(&HeaderValue::from_static("x"));
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers()[header::RETRY_AFTER], stated);
+        }
+    }
+
+    #[test]
+    fn details_cannot_break_out_of_their_quotes() {
+        let value = proxy_status("dns_error", "a\"; error=x; b=\"\r\n世");
+        assert_eq!(value, "Tollgate; error=dns_error; details=\"a'; error=x; b=''''\"");
+    }
+}

@@ -1,0 +1,340 @@
+//! What one request leaves behind: one line of log, its counts, and the headers that tell what happened.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::admit::Pass;
+use crate::body::{Body, BodyError};
+use crate::cache::{Note, Stored};
+use crate::gate::{Reason, Signal, Wait};
+use crate::metrics::{EGRESS, Metrics, method_label};
+use crate::reply::{Problem, TRACKING_ID};
+use crate::route::{Access, Route, RouteId};
+use crate::upstream::ReplayEvent;
+use crate::words::Outcome;
+
+/// The record of one request. Facts come in while it walks; [`Trail::close`] ends it.
+///
+/// # Drop
+/// Dropped before an answer, it records that the client left.
+#[derive(Debug)]
+pub struct Trail {
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug)]
+struct Record {
+    metrics: Arc<Metrics>,
+    started_at: Instant,
+    tracking_id: HeaderValue,
+    method: Method,
+    path: String,
+    route: RouteId,
+    access: Access,
+    tenant: Option<Pass>,
+    note: Option<Note>,
+    waited: Duration,
+    attempts: u32,
+    upstream_for: Duration,
+    replayed: Option<ReplayEvent>,
+    error: Option<String>,
+    retry_after: Option<Duration>,
+    status: Option<StatusCode>,
+    bytes: u64,
+}
+
+impl Trail {
+    /// Begins the record of a request. Query strings are left out: they carry addresses and names.
+    pub fn begin(metrics: Arc<Metrics>, head: &Parts) -> Self {
+        let own_id = || {
+            let id = format!("TOLLGATE_{}", uuid::Uuid::new_v4().as_hyphenated());
+            HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("TOLLGATE"))
+        };
+        Self {
+            record: Some(Box::new(Record {
+                metrics,
+                started_at: Instant::now(),
+                tracking_id: head.headers.get(TRACKING_ID).cloned().unwrap_or_else(own_id),
+                method: head.method.clone(),
+                path: head.uri.path().to_owned(),
+                route: RouteId::OTHER,
+                access: Access::Read,
+                tenant: None,
+                note: None,
+                waited: Duration::ZERO,
+                attempts: 0,
+                upstream_for: Duration::ZERO,
+                replayed: None,
+                error: None,
+                retry_after: None,
+                status: None,
+                bytes: 0,
+            })),
+        }
+    }
+
+    /// The request's `TrackingID`, or the one we gave it.
+    pub fn tracking_id(&self) -> HeaderValue {
+        let made = self.record.as_ref().map(|record| record.tracking_id.clone());
+        made.unwrap_or(HeaderValue::from_static("TOLLGATE"))
+    }
+
+    /// It has a route.
+    pub fn routed(&mut self, route: &Route) {
+        self.with(|record| {
+            record.route = route.id();
+            record.access = route.family().access;
+        });
+    }
+
+    /// It has a tenant.
+    pub fn admitted(&mut self, pass: &Pass) {
+        self.with(|record| record.tenant = Some(pass.clone()));
+    }
+
+    /// The cache has spoken.
+    pub fn noted(&mut self, note: Note) {
+        self.with(|record| record.note = Some(note));
+    }
+
+    /// It has stood in line for so long, all its attempts together.
+    pub fn waited(&mut self, waited: Duration) {
+        self.with(|record| record.waited = waited);
+    }
+
+    /// The API answered an attempt after `took`, and the gate read `signal` from it.
+    pub fn answered(&mut self, status: StatusCode, took: Duration, signal: Signal) {
+        self.with(|record| {
+            record.upstream_for += took;
+            let labels = [record.route.as_str(), method_label(&record.method), status.as_str()];
+            record.metrics.upstream_requests.with_label_values(&labels).inc();
+            record
+                .metrics
+                .upstream_duration
+                .with_label_values(&[record.route.as_str()])
+                .observe(took.as_secs_f64());
+            if let Signal::Throttled(wait) = signal {
+                record.throttled(wait);
+            }
+        });
+    }
+
+    /// One more attempt was made.
+    pub fn attempted(&mut self, attempts: u32) {
+        self.with(|record| record.attempts = attempts);
+    }
+
+    /// It is sent again.
+    pub fn replayed(&mut self, event: ReplayEvent) {
+        self.with(|record| {
+            record.replayed = Some(event);
+            record.metrics.replays.with_label_values(&[event_label(event), "sent"]).inc();
+        });
+    }
+
+    /// Tollgate answers by itself.
+    pub fn refused(&mut self, problem: &Problem) {
+        self.with(|record| {
+            record.note = None;
+            record.error = Some(problem.to_string());
+            record.retry_after = problem.retry_after();
+            if let Problem::Refused(refused) = problem {
+                let reason = match refused.reason {
+                    Reason::Deadline => "deadline",
+                    Reason::Full => "full",
+                };
+                record.metrics.queue_refused.with_label_values(&[reason]).inc();
+            }
+        });
+    }
+
+    /// Adds the headers that tell what happened; the record ends with the answer's last byte.
+    pub fn close(mut self, mut response: Response<Body>) -> Response<Body> {
+        let Some(mut record) = self.record.take() else { return response };
+        record.status = Some(response.status());
+        let headers = response.headers_mut();
+        if let Some(status) = record.note.and_then(cache_status) {
+            headers.append("cache-status", status);
+        }
+        if record.attempts > 1 {
+            headers.insert("tollgate-attempts", HeaderValue::from(record.attempts));
+        }
+        if !headers.contains_key(TRACKING_ID) {
+            headers.insert(TRACKING_ID, record.tracking_id.clone());
+        }
+        if record.retry_after.is_none() && response.status() == StatusCode::TOO_MANY_REQUESTS {
+            let stated = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            record.retry_after = stated.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        }
+        response.map(|body| {
+            if body.is_end_stream() {
+                body
+            } else {
+                Body::stream(Followed { inner: body, record: Some(record) })
+            }
+        })
+    }
+
+    fn with(&mut self, write: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            write(record);
+        }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            record.metrics.client_gone.inc();
+        }
+    }
+}
+
+impl Record {
+    fn outcome(&self) -> Outcome {
+        self.note.map_or(Outcome::Refused, Note::outcome)
+    }
+
+    /// The configured name or one word for all others: never a credential's hash, which a client could multiply.
+    fn tenant_label(&self) -> &str {
+        self.tenant.as_ref().and_then(|pass| pass.name()).map_or("unlisted", |name| name)
+    }
+
+    fn class(&self) -> &'static str {
+        match self.access {
+            Access::Read => "read",
+            Access::Write => "write",
+        }
+    }
+
+    fn throttled(&self, wait: Wait) {
+        self.metrics.throttled.with_label_values(&[EGRESS, self.tenant_label()]).inc();
+        match wait {
+            Wait::Malformed => self.metrics.retry_after_malformed.inc(),
+            Wait::Missing => {}
+            Wait::Stated(stated) => self.metrics.retry_after.observe(stated.as_secs_f64()),
+        }
+    }
+
+    fn count(&self, total: Duration) {
+        let (route, outcome, tenant) = (self.route.as_str(), self.outcome(), self.tenant_label());
+        let outcome_label = outcome.as_str();
+        // 499 is what nginx taught dashboards to read as "the client left".
+        let code = self.status.as_ref().map_or("499", StatusCode::as_str);
+        let metrics = &self.metrics;
+        metrics.requests.with_label_values(&[route, method_label(&self.method), code, outcome_label]).inc();
+        metrics.tenant_requests.with_label_values(&[tenant, self.class(), outcome_label]).inc();
+        metrics.duration.with_label_values(&[route, outcome_label]).observe(total.as_secs_f64());
+        if self.attempts > 0 {
+            metrics.queue_wait.with_label_values(&[self.class(), tenant]).observe(self.waited.as_secs_f64());
+        }
+        if self.note.is_some() {
+            metrics.cache_requests.with_label_values(&[outcome_label]).inc();
+        }
+        if matches!(outcome, Outcome::Hit | Outcome::Revalidated) {
+            metrics.cache_saved_bytes.inc_by(self.bytes);
+        }
+    }
+
+    fn log(&self, total: Duration) {
+        tracing::info!(
+            request_id = %String::from_utf8_lossy(self.tracking_id.as_bytes()).escape_default(),
+            route = self.route.as_str(),
+            tenant = self.tenant.as_ref().map(|pass| match pass.name() {
+                Some(name) => name.to_string(),
+                None => pass.tenant().to_string(),
+            }),
+            outcome = self.outcome().as_str(),
+            http.method = self.method.as_str(),
+            http.path = %self.path.escape_default(),
+            http.status = self.status.map(|status| status.as_u16()),
+            wait_ms = millis(self.waited),
+            upstream_ms = millis(self.upstream_for),
+            total_ms = millis(total),
+            attempts = self.attempts,
+            retry_after = self.retry_after.map(|wait| wait.as_secs()),
+            bytes = self.bytes,
+            error = self.error.as_deref(),
+            "request"
+        );
+    }
+}
+
+/// Ends with the answer's last byte, with its failure, or with the client's departure.
+impl Drop for Record {
+    fn drop(&mut self) {
+        let total = self.started_at.elapsed();
+        self.count(total);
+        self.log(total);
+    }
+}
+
+/// A body that reports its end.
+struct Followed {
+    inner: Body,
+    record: Option<Box<Record>>,
+}
+
+impl HttpBody for Followed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(record) = &mut self.record {
+            match &frame {
+                Some(Ok(frame)) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    record.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+                }
+                Some(Err(error)) => record.error = Some(error.to_string()),
+                None => self.record = None,
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// RFC 9211: what the cache did, in a form that tools read.
+fn cache_status(note: Note) -> Option<HeaderValue> {
+    let text = match note {
+        Note::Hit(left) => format!("Tollgate; hit; ttl={}", left.as_secs()),
+        Note::Proved => "Tollgate; hit; fwd=stale; fwd-status=200; detail=proved".to_owned(),
+        Note::Forwarded(why, Stored::Yes) => format!("Tollgate; fwd={}; stored", why.as_str()),
+        Note::Forwarded(why, Stored::No) => format!("Tollgate; fwd={}", why.as_str()),
+    };
+    HeaderValue::from_str(&text).ok()
+}
+
+fn event_label(event: ReplayEvent) -> &'static str {
+    match event {
+        ReplayEvent::Fault => "fault",
+        ReplayEvent::HeadersSent => "headers_sent",
+        ReplayEvent::Locked => "locked",
+        ReplayEvent::NeverSent => "never_sent",
+        ReplayEvent::Throttled => "throttled",
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

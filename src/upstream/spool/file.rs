@@ -1,0 +1,143 @@
+//! Decides what a spool file may take, and gives it back.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use super::{Shared, SpoolRoom, size};
+
+/// A part of the spool's room, given back on drop.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
+
+impl Reserved {
+    pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Option<Self> {
+        let mut reserved = Self { shared: Arc::clone(shared), bytes: 0 };
+        reserved.grow_to(bytes).then_some(reserved)
+    }
+
+    /// False if the spool has no room for that.
+    pub(super) fn grow_to(&mut self, bytes: u64) -> bool {
+        let SpoolRoom::Bytes(room) = self.shared.settings.room else { return false };
+        let more = bytes.saturating_sub(self.bytes);
+        let grown = self.shared.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            held.checked_add(more).filter(|held| *held <= room)
+        });
+        if grown.is_ok() {
+            self.bytes += more;
+        }
+        grown.is_ok()
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.shared.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A file that is being filled: what was written, then what still waits in memory.
+#[derive(Debug)]
+pub(super) struct Writing {
+    file: Arc<File>,
+    written: u64,
+    buffer: BytesMut,
+    reserved: Reserved,
+}
+
+impl Writing {
+    /// `buffer` is what was received so far.
+    pub(super) fn new(file: File, buffer: BytesMut, reserved: Reserved) -> Self {
+        Self { file: Arc::new(file), written: 0, buffer, reserved }
+    }
+
+    pub(super) fn push(&mut self, data: &[u8]) {
+        self.buffer.extend_from_slice(data);
+    }
+
+    /// A trip to the disk is worth it.
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.len() >= BATCH_BYTES
+    }
+
+    /// Moves the buffer into the file. False if that is impossible; the buffer is then still whole.
+    pub(super) async fn flush(&mut self) -> bool {
+        let end = self.written + size(self.buffer.len());
+        if !self.reserved.grow_to(end) {
+            return false;
+        }
+        let (file, batch, at) = (Arc::clone(&self.file), self.buffer.split().freeze(), self.written);
+        let copy = batch.clone();
+        let outcome = blocking(move || file.write_all_at(&copy, at)).await;
+        if outcome.is_err() {
+            self.buffer = BytesMut::from(batch.as_ref());
+            return false;
+        }
+        // The allocation is used again unless the blocking thread has not let go of it yet.
+        if let Ok(mut batch) = batch.try_into_mut() {
+            batch.clear();
+            self.buffer = batch;
+        }
+        self.written = end;
+        true
+    }
+
+    pub(super) fn into_parts(self) -> (Kept, Bytes) {
+        let held = Held { file: self.file, _reserved: self.reserved };
+        (Kept { held: Arc::new(held), length: self.written }, self.buffer.freeze())
+    }
+}
+
+/// The beginning of a file that bodies are read from.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    held: Arc<Held>,
+    length: u64,
+}
+
+impl Kept {
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Starts reading one batch on a thread that may block; an error if the file is shorter than it was.
+    pub(super) fn read(&self, offset: u64) -> JoinHandle<io::Result<Bytes>> {
+        let left = self.length.saturating_sub(offset);
+        let batch = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH_BYTES);
+        let held = Arc::clone(&self.held);
+        spawn_blocking(move || {
+            let mut buffer = vec![0; batch];
+            held.file.read_exact_at(&mut buffer, offset)?;
+            Ok(Bytes::from(buffer))
+        })
+    }
+}
+
+/// A spool file; gone, and its room free, when the last reader is.
+#[derive(Debug)]
+struct Held {
+    file: Arc<File>,
+    _reserved: Reserved,
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(stopped(error)))
+}
+
+/// The runtime is shutting down.
+pub(super) fn stopped(error: JoinError) -> io::Error {
+    io::Error::other(error)
+}
+
+/// One trip to the disk: the memory that one transfer needs.
+pub(super) const BATCH_BYTES: usize = 128 * 1024;

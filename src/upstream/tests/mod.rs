@@ -1,0 +1,6 @@
+mod early;
+mod frames;
+mod reach;
+mod timing;
+mod whole;
+mod world;

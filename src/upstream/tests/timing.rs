@@ -1,0 +1,124 @@
+//! How long each phase may take. Sockets need real time, so the limits are short.
+
+use http::Method;
+use hyper::body::Body as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::super::*;
+use super::world::*;
+
+const SHORT: Duration = Duration::from_millis(150);
+
+fn phase(failed: &Failed) -> Phase {
+    let Failed::TimedOut { phase, limit } = failed else { panic!("{failed:?}") };
+    assert_eq!(*limit, SHORT);
+    *phase
+}
+
+async fn silent() -> SocketAddr {
+    tcp_server(|tcp: TcpStream| async move {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        drop(tcp);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_silent_proxy_uses_up_the_time_to_connect() {
+    let address = silent().await;
+    let mut settings = settings(address, &Ca::new());
+    settings.proxy = ProxyChoice::Url(format!("http://{address}"));
+    settings.connect_timeout = SHORT;
+    let failed = get(&client(&settings)).await.unwrap_err();
+    assert_eq!(phase(&failed), Phase::Connect);
+    assert!(!failed.was_sent());
+}
+
+#[tokio::test]
+async fn a_silent_port_uses_up_the_time_of_the_handshake() {
+    let mut settings = settings(silent().await, &Ca::new());
+    settings.handshake_timeout = SHORT;
+    let failed = get(&client(&settings)).await.unwrap_err();
+    assert_eq!(phase(&failed), Phase::Handshake);
+    assert!(!failed.was_sent());
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_times_out_as_sent() {
+    let ca = Ca::new();
+    for alpn in ["h2", "http/1.1"] {
+        for body in [Body::empty(), Body::whole("text")] {
+            let address = tls_server(ca.acceptor(&[alpn]), Log::default(), |tls| {
+                speak(tls, |_request| std::future::pending())
+            })
+            .await;
+            let mut settings = settings(address, &ca);
+            settings.header_timeout = SHORT;
+            let failed = send(&client(&settings), Method::POST, body).await.unwrap_err();
+            assert_eq!(phase(&failed), Phase::Header, "{alpn}");
+            assert!(failed.was_sent());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_time_for_an_answer_starts_when_a_slow_body_has_been_sent() {
+    let ca = Ca::new();
+    for alpn in ["h2", "http/1.1"] {
+        for is_length_known in [true, false] {
+            let address = tls_server(ca.acceptor(&[alpn]), Log::default(), |tls| {
+                speak(tls, |request| async move {
+                    let body =
+                        http_body_util::BodyExt::collect(request.into_body()).await.unwrap().to_bytes();
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Response::new(Body::whole(body.len().to_string()))
+                })
+            })
+            .await;
+            let mut settings = settings(address, &ca);
+            settings.header_timeout = SHORT;
+            settings.write_timeout = SHORT;
+            let body = slow_body(4, 1000, Duration::from_millis(100), is_length_known);
+            let response = send(&client(&settings), Method::POST, body).await.unwrap();
+            assert_eq!(text(response).await, "4000", "{alpn}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_more_of_the_body_times_out() {
+    let ca = Ca::new();
+    for alpn in ["h2", "http/1.1"] {
+        let address = tls_server(ca.acceptor(&[alpn]), Log::default(), |tls| {
+            speak(tls, |request| async move {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                Response::new(Body::whole(request.body().is_end_stream().to_string()))
+            })
+        })
+        .await;
+        let mut settings = settings(address, &ca);
+        settings.write_timeout = SHORT;
+        let body = slow_body(500, 100_000, Duration::ZERO, true);
+        let failed = send(&client(&settings), Method::POST, body).await.unwrap_err();
+        assert_eq!(phase(&failed), Phase::Write, "{alpn}");
+        assert!(failed.was_sent());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_flowing_ends_in_an_error() {
+    let ca = Ca::new();
+    let address = tls_server(ca.acceptor(&[]), Log::default(), |mut tls: Tls| async move {
+        let mut buffer = [0; 4096];
+        assert!(tls.read(&mut buffer).await.unwrap() > 0);
+        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nsome").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    })
+    .await;
+    let mut settings = settings(address, &ca);
+    settings.body_idle_timeout = SHORT;
+    let response = get(&client(&settings)).await.unwrap();
+    let outcome = http_body_util::BodyExt::collect(response.into_body()).await;
+    assert!(matches!(outcome, Err(crate::body::BodyError::Stalled(crate::words::Side::Upstream, SHORT))));
+}

@@ -1,0 +1,93 @@
+//! Answers are whole or end in an error.
+
+use http::Method;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::super::*;
+use super::world::*;
+
+/// Answers the first request with these bytes and closes, politely or not.
+async fn scripted(ca: &Ca, answer: &'static [u8], is_polite: bool) -> Client {
+    let address = tls_server(ca.acceptor(&[]), Log::default(), move |mut tls: Tls| async move {
+        let mut buffer = [0; 4096];
+        assert!(tls.read(&mut buffer).await.unwrap() > 0);
+        tls.write_all(answer).await.unwrap();
+        tls.flush().await.unwrap();
+        if is_polite {
+            drop(tls.shutdown().await);
+        }
+    })
+    .await;
+    client(&settings(address, ca))
+}
+
+#[tokio::test]
+async fn a_truncated_answer_never_ends_cleanly() {
+    let ca = Ca::new();
+    for (answer, is_polite) in [
+        (&b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"[..], true),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", false),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", true),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\nshort\r\n", true),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nshort", false),
+    ] {
+        let client = scripted(&ca, answer, is_polite).await;
+        let outcome = get(&client).await.unwrap().into_body().collect().await;
+        assert!(outcome.is_err(), "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_a_proper_close_is_whole() {
+    let ca = Ca::new();
+    let client = scripted(&ca, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole", true).await;
+    assert_eq!(text(get(&client).await.unwrap()).await, "whole");
+}
+
+#[tokio::test]
+async fn what_is_not_an_answer_is_a_broken_exchange() {
+    let ca = Ca::new();
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"[..],
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"",
+    ] {
+        let failed = get(&scripted(&ca, answer, true).await).await.unwrap_err();
+        assert!(matches!(failed, Failed::Broken(_)), "{failed:?} for {}", String::from_utf8_lossy(answer));
+        assert!(failed.was_sent());
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_dropped_and_an_unasked_101_is_an_error() {
+    let ca = Ca::new();
+    let interim = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
+        HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let response = get(&scripted(&ca, interim, true).await).await.unwrap();
+    assert!(!response.headers().contains_key("link"));
+    assert_eq!(text(response).await, "ok");
+    let switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    let failed = get(&scripted(&ca, switch, true).await).await.unwrap_err();
+    assert!(matches!(failed, Failed::Unexpected(_)), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_megabytes_pass_both_ways() {
+    let ca = Ca::new();
+    for alpn in ["h2", "http/1.1"] {
+        let address = tls_server(ca.acceptor(&[alpn]), Log::default(), |tls| {
+            speak(tls, |request| async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                Response::new(Body::whole(body))
+            })
+        })
+        .await;
+        let client = client(&settings(address, &ca));
+        let body = slow_body(300, 100_000, Duration::ZERO, true);
+        let response = send(&client, Method::POST, body).await.unwrap();
+        assert_eq!(text(response).await.len(), 30_000_000, "{alpn}");
+    }
+}
