@@ -1,4 +1,18 @@
-//! The control plane below `/_sim/`: orders, seeding, settings, and what was seen.
+//! The control plane below `/_sim/`: orders, seeding, settings, and what was seen. JSON in, JSON out.
+//!
+//! | call | body or query |
+//! |---|---|
+//! | `GET stats` | sums by token, user, method, path, family, status, limit and second; bodies; sockets |
+//! | `GET log` | the requests, `?method=&path=&user=&status=` (`path` is a beginning) |
+//! | `GET content/{id}` | name, type, size, state, source, SHA-256, data-loss signals of one content |
+//! | `GET settings`, `POST settings` | names and values as [`SimSettings::set`] takes them; `limit` may be a list |
+//! | `POST force` | orders, see [`Forced`](super::Forced) |
+//! | `POST reset` | `{"only": "counters"}` keeps the world |
+//! | `POST people` | `{email, display_name, type: person or bot, tokens: [..]}` |
+//! | `POST rooms` | `{title, type, members: [e-mail or token, ..], count, messages, kms}` |
+//! | `POST memberships` | `{room_id, email, remove}` |
+//! | `POST messages` | `{room_id, email, text, markdown, count}` |
+//! | `POST content` | `{size, state, name, media_type, room_id or members}` |
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -10,7 +10,10 @@ use super::call::Call;
 use super::ledger::Entry;
 use super::query::Query;
 use super::reply::{Refusal, Reply, Verdict};
-use super::{Model, contents, memberships, messages, misc, people, rooms, stamp, teams, webhooks};
+use super::{
+    Model, actions, contents, devices, directory, entrance, memberships, messages, people, rooms, stamp,
+    teams, webhooks,
+};
 
 /// The families that have endpoints.
 const FAMILIES: &[&str] = &[
@@ -56,9 +59,9 @@ impl Model {
         let words = segments(request.uri().path());
         let verdict = match words.as_slice() {
             ["u2c", "api", "v1", "catalog"] | ["u2c", "api", "v1", "limited", "catalog"] => {
-                Ok(misc::catalog())
+                Ok(entrance::catalog())
             }
-            ["v1", "access_token"] => misc::access_token(&mut self.world, request),
+            ["v1", "access_token"] => entrance::access_token(&mut self.world, request),
             ["v1", path @ ..] => self.admitted(request, path, (tracking_id, now), entry),
             _ => Err(Refusal::not_found()),
         };
@@ -109,9 +112,9 @@ impl Model {
             ("teams", _) => teams::answer(world, call, path),
             ("team", ["memberships", path @ ..]) => teams::answer_memberships(world, call, path),
             ("webhooks", _) => webhooks::answer(world, call, path),
-            ("attachment", ["actions", path @ ..]) => misc::actions(world, call, path),
-            ("organizations" | "licenses" | "roles", _) => misc::directory(world, call, family, path),
-            ("xapi", _) => misc::xapi(call, path),
+            ("attachment", ["actions", path @ ..]) => actions::answer(world, call, path),
+            ("organizations" | "licenses" | "roles", _) => directory::answer(world, call, family, path),
+            ("xapi", _) => devices::answer(call, path),
             _ => Err(Refusal::not_found()),
         }
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -29,6 +29,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for what was already written to leave before a connection is broken.
 const FLUSH_FOR: Duration = Duration::from_millis(30);
+
+/// Time for a client to notice that it was answered early.
+const LINGER_FOR: Duration = Duration::from_secs(1);
 
 /// The ordered end of a connection, as hyper must hear it.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,10 @@ impl Exchange {
         let mut body = Body::received(body, Side::Client).with_idle_timeout(Side::Client, BODY_TIMEOUT);
         if let Some(Early { answer, after_bytes }) = early {
             read(&mut body, None, after_bytes).await;
+            // A client that waits for `100 Continue` has sent nothing, and must not be told to go on.
+            if after_bytes > 0 || !head.headers.contains_key(EXPECT) {
+                linger(body);
+            }
             return self.send(answer, working).await;
         }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -139,6 +146,15 @@ async fn read(body: &mut Body, length: Option<usize>, limit: u64) -> Read {
         bytes.extend_from_slice(&data);
     }
     Read::Whole(bytes.freeze())
+}
+
+/// Reads on for a while after an early answer: closing at once would reset the connection under a client that is
+/// still sending, and the answer could be lost. The task ends with the body, the connection or [`LINGER_FOR`].
+fn linger(mut body: Body) {
+    tokio::spawn(tokio::time::timeout(
+        LINGER_FOR,
+        async move { while let Some(Ok(_)) = body.frame().await {} },
+    ));
 }
 
 /// A response body that keeps the connection busy while it flows, that may fall silent for a while, and that may
