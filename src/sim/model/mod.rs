@@ -192,22 +192,36 @@ impl Model {
         }
     }
 
-    /// The answer that was ordered to come before the request body ended, if there is one.
+    /// The answer that comes before the request body ended, if there is one: ordered, or a 429 at the head.
     pub fn early<B>(&mut self, request: &Request<B>, now: SystemTime) -> Option<Early> {
         if request.uri().path().starts_with("/_sim/") {
             return None;
         }
         let user = self.user(request, now);
-        let order = self.orders.take(request, &self.email(user.as_deref()), false)?;
+        let order = self.orders.take(request, &self.email(user.as_deref()), false);
+        let throttled = match (&order, &user) {
+            (None, Some(user)) => self.refused_at_head(request, user, now),
+            _ => None,
+        };
+        if order.is_none() && throttled.is_none() {
+            return None;
+        }
         let tracking_id = self.tracking_id(request);
-        let reply = order.reply(&tracking_id).unwrap_or_else(Reply::no_content);
         let mut entry = self.entry(request, user.as_deref(), &tracking_id, now);
+        entry.is_forced = order.is_some();
+        entry.throttled_by = throttled.as_ref().map(|throttled| throttled.by.clone());
+        let ordered = order.as_ref().and_then(|order| order.reply(&tracking_id));
+        let throttled = throttled.map(|throttled| throttled.reply(&self.settings, now, &tracking_id));
+        let reply = ordered.or(throttled).unwrap_or_else(Reply::no_content);
         let wrapping = self.wrapping(request, tracking_id, now);
         let mut answer = Answer::plain(reply.wrap(&wrapping));
-        order.shape(&mut answer);
-        entry.is_forced = true;
+        let mut after_bytes = 0;
+        if let Some(order) = order {
+            order.shape(&mut answer);
+            after_bytes = order.after_bytes(request);
+        }
         self.record(entry, &answer);
-        Some(Early { answer, after_bytes: order.after_bytes(request) })
+        Some(Early { answer, after_bytes })
     }
 
     /// The answer to a whole request for which [`Model::early`] had none.

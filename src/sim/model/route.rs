@@ -8,12 +8,14 @@ use http::{HeaderValue, Request, header};
 
 use super::call::Call;
 use super::ledger::Entry;
+use super::limits::Throttled;
 use super::query::Query;
 use super::reply::{Refusal, Reply, Verdict};
 use super::{
     Model, actions, contents, devices, directory, entrance, memberships, messages, people, rooms, stamp,
     teams, webhooks,
 };
+use crate::sim::settings::ThrottleAt;
 
 /// The families that have endpoints.
 const FAMILIES: &[&str] = &[
@@ -78,12 +80,9 @@ impl Model {
         let user = people::owner(&mut self.world, request.headers(), now)?;
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let room = messages::room_read(request.method(), path, &query);
-        let charged = self.limits.charge(
-            &self.settings,
-            (&user, &entry.family, room.as_deref()),
-            stamp::since_epoch(now),
-        );
-        if let Err(throttled) = charged {
+        if self.settings.throttle_at == ThrottleAt::End
+            && let Err(throttled) = self.charge(&user, &entry.family, room.as_deref(), now)
+        {
             entry.throttled_by = Some(throttled.by.clone());
             return Ok(throttled.reply(&self.settings, now, tracking_id));
         }
@@ -99,6 +98,33 @@ impl Model {
             Some(limit) => reply.with(messages::bucket_header(), HeaderValue::from(limit.burst)),
             None => reply,
         })
+    }
+
+    /// The limit that refuses a request by its head; `None` if none does, or if limits wait for the body.
+    pub(super) fn refused_at_head<B>(
+        &mut self,
+        request: &Request<B>,
+        user: &str,
+        now: SystemTime,
+    ) -> Option<Throttled> {
+        let words = segments(request.uri().path());
+        let ["v1", path @ ..] = words.as_slice() else { return None };
+        if self.settings.throttle_at == ThrottleAt::End || *path == ["access_token"] {
+            return None;
+        }
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let room = messages::room_read(request.method(), path, &query);
+        self.charge(user, &family(&words), room.as_deref(), now).err()
+    }
+
+    fn charge(
+        &mut self,
+        user: &str,
+        family: &str,
+        room: Option<&str>,
+        now: SystemTime,
+    ) -> Result<(), Throttled> {
+        self.limits.charge(&self.settings, (user, family, room), stamp::since_epoch(now))
     }
 
     fn endpoint(&mut self, call: &Call<'_>, family: &str, path: &[&str]) -> Verdict {
