@@ -18,4 +18,6 @@ pub mod metrics;
 pub mod trail;
 pub mod proxy;
 pub mod config;
+pub mod admin;
+pub mod app;
 pub mod sim;

@@ -1,14 +1,5 @@
 //! The words a key may choose from, as the program knows them.
 
-/// Whether waiting is real.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Requests wait.
-    Enforce,
-    /// Requests pass; what they would have waited is reckoned.
-    Observe,
-}
-
 /// Who resolves the API's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResolveBy {

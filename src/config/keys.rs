@@ -9,7 +9,7 @@ use http::uri::Authority;
 use crate::route::Kind;
 use crate::words::Base;
 
-use super::choice::{LogFormat, LogLevel, Mode, ResolveBy};
+use super::choice::{LogFormat, LogLevel, ResolveBy};
 use super::fault::Place;
 use super::layers::Layers;
 use super::proxy::{ProxyChoice, ProxyShape};
@@ -42,7 +42,7 @@ pub fn keys() -> Vec<Key> {
 section! {
     /// The keys outside any section.
     pub(super) struct RootKeys in "" {
-        /// Directory of the local CA, the tenant-hash key, the admin token and the ports in use.
+        /// Directory of the local CA, the tenant-hash key and the ports in use.
         /// Default: `$XDG_STATE_HOME/tollgate`, else `$HOME/.local/state/tollgate`, else `./.tollgate`.
         state_dir: Option<PathBuf> = Optional(FilePath), "";
     }
@@ -114,12 +114,10 @@ section! {
     pub struct Gate in "gate." {
         /// Whether requests wait at all; without it nothing is learned either.
         enabled: bool = Switch, "true";
-        /// `enforce`: requests wait; `observe`: they pass at once, and the wait is only reckoned.
-        mode: Mode = Word(&[("enforce", Mode::Enforce), ("observe", Mode::Observe)]), "enforce";
         /// Pinned requests per second; learning then only lowers it. "": learned.
         rate: Option<f64> = Optional(Rate(0.001, 1e6)), "";
-        /// Pinned requests that may go at once after a pause. "": learned.
-        burst: Option<u32> = Optional(Number(1, 1_000_000)), "";
+        /// Requests that may go at once after a quiet time.
+        burst: u32 = Number(1, 1_000_000), "10";
         /// Requests per second before anything is learned: Webex names 300 a minute for most of its API.
         start_rate: f64 = Rate(0.001, 1e6), "5";
         /// Longest time in line. Go clients give up after 30 s, Python ones after 60 s.
@@ -170,12 +168,10 @@ section! {
 section! {
     /// The operators' listener.
     pub struct Admin in "admin." {
-        /// Address of metrics, probes, status and purge; shares none with traffic.
+        /// Address of metrics, probes and status; shares none with traffic.
         listen: SocketAddr = Address, "127.0.0.1:9900";
         /// A second address with metrics and probes alone; "": none.
         metrics_listen: Option<SocketAddr> = Optional(Address), "";
-        /// File of the token that changes need; "": one made in the state directory.
-        token_file: Option<PathBuf> = Optional(FilePath), "";
     }
 }
 
@@ -238,8 +234,6 @@ section! {
         write_stall_timeout: Duration = Lasting(MILLI, HOUR), "30s";
         /// Most bytes of an unwanted body that are read so that the connection can be kept.
         drain_bytes: u64 = Size(0, 16 << 20), "64KiB";
-        /// Most tenants remembered; the one idle longest is forgotten.
-        tenants: u32 = Number(1, 10_000_000), "10000";
     }
 }
 
@@ -252,8 +246,6 @@ section! {
         token_files: Vec<PathBuf> = List(FilePath), "";
         /// SHA-256 of tokens, as `tollgate hash-token` prints them.
         token_sha256: Vec<TokenHash> = List(Sha256), "";
-        /// Longest time in line for this tenant; "": `gate.max_wait`.
-        max_wait: Option<Duration> = Optional(Lasting(Duration::ZERO, HOUR)), "";
     }
 }
 

@@ -121,6 +121,4 @@ pub struct Tenant {
     pub token_files: Vec<PathBuf>,
     /// Hashes of tokens.
     pub token_sha256: Vec<TokenHash>,
-    /// Longest time in line; none: the gate's.
-    pub max_wait: Option<Duration>,
 }

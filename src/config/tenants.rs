@@ -60,10 +60,5 @@ fn tenant(keys: TenantKeys, layers: &mut Layers, seen: &mut Seen) -> Option<Tena
             "a hash is listed twice, here or at another tenant".to_owned(),
         );
     }
-    Some(Tenant {
-        name: keys.name?,
-        token_files: keys.token_files,
-        token_sha256: keys.token_sha256,
-        max_wait: keys.max_wait,
-    })
+    Some(Tenant { name: keys.name?, token_files: keys.token_files, token_sha256: keys.token_sha256 })
 }

@@ -159,7 +159,11 @@ impl<W> Core<W> {
     /// a token offered to nobody stays in the bucket.
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
-    pub(super) fn release(&mut self, now: Instant, mut offer: impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        mut offer: impl FnMut(W, Verdict) -> bool,
+    ) -> Option<Instant> {
         self.give_up(now, &mut offer);
         if let Phase::Closed(until) = self.phase
             && until <= now

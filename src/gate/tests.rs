@@ -53,8 +53,8 @@ async fn eighty_waiters_stay_silent_for_the_stated_time_then_one_goes() {
 async fn a_waiter_that_goes_away_leaves_the_line_and_costs_no_token() {
     let gate = gate(1.0);
     gate.acquire(&mut ticket(&gate)).await.unwrap().spend();
-    let mut ticket = ticket(&gate);
-    assert!(tokio::time::timeout(SECOND / 2, gate.acquire(&mut ticket)).await.is_err());
+    let mut place = ticket(&gate);
+    assert!(tokio::time::timeout(SECOND / 2, gate.acquire(&mut place)).await.is_err());
     assert_eq!(gate.glance().waiting, 0);
     let start = Instant::now();
     gate.acquire(&mut ticket(&gate)).await.unwrap().spend();
@@ -74,12 +74,12 @@ async fn a_dropped_permit_gives_its_token_back() {
 async fn time_in_line_adds_up_over_replays() {
     let gate = gate(0.1);
     gate.acquire(&mut ticket(&gate)).await.unwrap().spend();
-    let mut ticket = ticket(&gate);
+    let mut place = ticket(&gate);
     for expected in [10, 20] {
-        gate.acquire(&mut ticket).await.unwrap().spend();
-        assert_eq!(ticket.waited().as_secs(), expected);
+        gate.acquire(&mut place).await.unwrap().spend();
+        assert_eq!(place.waited().as_secs(), expected);
     }
-    let refused = gate.acquire(&mut ticket).await.unwrap_err();
+    let refused = gate.acquire(&mut place).await.unwrap_err();
     assert_eq!(refused.reason, Reason::Deadline);
 }
 

@@ -1,6 +1,7 @@
 //! Decides how one request is sent over the pooled connections, and what its failure means.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, Version, header};
@@ -8,6 +9,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 
 use crate::body::Body;
 use crate::clock::Clock;
@@ -26,9 +29,16 @@ use super::{Answer, Failed, Fault, Phase, Transport, UpstreamSettings};
 pub struct Client {
     pool: legacy::Client<Connector, Watched>,
     gauge: Gauge,
+    opening: Arc<Mutex<()>>,
     clock: Clock,
     limits: Limits,
     host: String,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.host)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -55,7 +65,7 @@ impl Client {
             body_idle: settings.body_idle_timeout,
         };
         let host = settings.base.authority.host().to_owned();
-        Ok(Self { pool: pool(settings, connector), gauge, clock, limits, host })
+        Ok(Self { pool: pool(settings, connector), gauge, opening: Arc::default(), clock, limits, host })
     }
 
     /// Connections to the upstream that are open now, in use or not.
@@ -63,11 +73,35 @@ impl Client {
         self.gauge.count()
     }
 
+    /// Lets one request of a burst open the first connection, which over HTTP/2 is enough for all of them.
+    ///
+    /// The others wait for it, but not long: it may be the only one that fails.
+    async fn opening(&self) -> Option<OwnedMutexGuard<()>> {
+        if self.gauge.count() > 0 {
+            return None;
+        }
+        if let Ok(first) = Arc::clone(&self.opening).try_lock_owned() {
+            return Some(first);
+        }
+        // Whether the first one made it or not, the pool knows what to do next.
+        drop(timeout(OPENING, self.opening.lock()).await);
+        None
+    }
+
     /// Waits until the upstream took too long.
-    async fn patience(&self, mut captured: CaptureConnection, sending: &Sending) -> Failed {
+    async fn patience(
+        &self,
+        mut captured: CaptureConnection,
+        sending: &Sending,
+        first: Option<OwnedMutexGuard<()>>,
+    ) -> Failed {
         let limit = self.limits.connection;
-        let assigned = async { captured.wait_for_connection_metadata().await.is_some() };
-        match tokio::time::timeout(limit, assigned).await {
+        let assigned = async {
+            let is_assigned = captured.wait_for_connection_metadata().await.is_some();
+            drop(first);
+            is_assigned
+        };
+        match timeout(limit, assigned).await {
             Ok(true) => sending.silence(self.limits.write, self.limits.header).await,
             // hyper dropped the request: its own outcome says why.
             Ok(false) => std::future::pending().await,
@@ -128,10 +162,11 @@ impl Transport for Client {
         let mut request = Request::from_parts(head, watched);
         let captured = capture_connection(&mut request);
         let stake = Stake { permit: Some(permit), captured: captured.clone() };
+        let first = self.opening().await;
         let outcome = tokio::select! {
             biased;
             outcome = self.pool.request(request) => outcome.map_err(|error| self.failed(error, &stake, &sending)),
-            failed = self.patience(captured, &sending) => Err(failed),
+            failed = self.patience(captured, &sending, first) => Err(failed),
         };
         match outcome.and_then(|response| self.answer(response, &stake, sending)) {
             Ok(response) => match stake.spend() {
@@ -199,6 +234,8 @@ fn pool(settings: &UpstreamSettings, connector: Connector) -> legacy::Client<Con
         .http1_max_buf_size(HEAD_BYTES)
         .http1_max_headers(128)
         .http2_max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        // Until its SETTINGS tell how many it takes, an upstream would refuse a burst.
+        .http2_initial_max_send_streams(1)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(STREAM_WINDOW * 4)
         .http2_max_send_buf_size(256 * 1024)
@@ -238,5 +275,7 @@ fn is_untaken(cause: &(dyn Error + 'static)) -> bool {
 const HEAD_BYTES: usize = 64 * 1024;
 /// Bytes in flight per answer: 20 MB/s at 50 ms, and what a slow reader can make us hold.
 const STREAM_WINDOW: u32 = 1024 * 1024;
+/// A connection and its handshake over a bad line.
+const OPENING: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);

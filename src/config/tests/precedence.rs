@@ -35,7 +35,7 @@ fn each_value_is_shown_with_its_origin() {
 fn what_is_shown_loads_to_the_same_again() {
     let sources = file(
         "gate.rate = 2.5\nlisten.hosts = [\"a.example:8443\"]\nupstream.kind = \"generic\"\nstate_dir = \"/s\"\n\
-         [[tenant]]\nname = \"a\"\ntoken_files = [\"t\"]\nmax_wait = \"1500ms\"\n",
+         [[tenant]]\nname = \"a\"\ntoken_files = [\"t\"]\n",
     );
     let again = file(&describe(&sources).unwrap());
     assert_eq!(format!("{:?}", load(&again).unwrap()), format!("{:?}", load(&sources).unwrap()));

@@ -17,7 +17,7 @@ fn nothing_written_is_the_built_in_default() {
     assert_eq!(config.upstream.aliases[0].to_string(), "https://api.ciscospark.com");
     assert_eq!(config.upstream.resolve, Resolve::System);
     assert_eq!(config.admin.listen, "127.0.0.1:9900".parse().unwrap());
-    assert_eq!((config.gate.rate, config.gate.burst, config.gate.max_waiting), (None, None, 1024));
+    assert_eq!((config.gate.rate, config.gate.burst, config.gate.max_waiting), (None, 10, 1024));
     assert_eq!(config.gate.max_wait, Duration::from_secs(25));
     assert_eq!((config.cache.memory, config.cache.max_entry), (256 << 20, 128 << 20));
     assert_eq!(config.limits.body_bytes, 110_000_000);
@@ -53,9 +53,9 @@ fn a_list_in_a_variable_is_an_array_or_separated_by_commas() {
 #[test]
 fn numbers_are_read_in_every_notation() {
     let config = load(&file("gate = { rate = 3, burst = 0x1_0, start_rate = 1e-2 }")).unwrap();
-    assert_eq!((config.gate.rate, config.gate.burst, config.gate.start_rate), (Some(3.0), Some(16), 0.01));
+    assert_eq!((config.gate.rate, config.gate.burst, config.gate.start_rate), (Some(3.0), 16, 0.01));
     let config = load(&env(&[("TOLLGATE_GATE__RATE", "0.5"), ("TOLLGATE_GATE__BURST", "7")])).unwrap();
-    assert_eq!((config.gate.rate, config.gate.burst), (Some(0.5), Some(7)));
+    assert_eq!((config.gate.rate, config.gate.burst), (Some(0.5), 7));
 }
 
 #[test]
@@ -114,12 +114,11 @@ fn certificates_come_from_files_or_from_the_local_ca() {
 #[test]
 fn a_tenant_carries_its_tokens_and_its_wait() {
     let hash = "00ff".repeat(16);
-    let text = format!("[[tenant]]\nname = \"ci-bot.1\"\ntoken_sha256 = [\"{hash}\"]\nmax_wait = \"5m\"\n");
+    let text = format!("[[tenant]]\nname = \"ci-bot.1\"\ntoken_sha256 = [\"{hash}\"]\n");
     let config = load(&file(&text)).unwrap();
     let [tenant] = config.tenants.as_slice() else { panic!("{:?}", config.tenants) };
     assert_eq!(tenant.name, "ci-bot.1");
     assert_eq!(&tenant.token_sha256[0].as_bytes()[..4], [0, 255, 0, 255]);
-    assert_eq!(tenant.max_wait, Some(Duration::from_secs(300)));
 }
 
 #[test]

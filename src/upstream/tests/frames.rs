@@ -144,3 +144,38 @@ async fn a_refusal_arrives_although_the_connection_is_torn_down_behind_it() {
         assert_eq!(text(response).await, "slow down", "round {round}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_said_goodbye_is_not_used_again() {
+    let ca = Ca::new();
+    let answer = [frame(HEADERS, END_HEADERS, 1, OK), frame(DATA, END_STREAM, 1, b"ok")].concat();
+    let goodbyes = [
+        vec![frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])],
+        vec![frame(GOAWAY, 0, 0, &[127, 255, 255, 255, 0, 0, 0, 0])],
+    ];
+    for goodbye in goodbyes {
+        let log = Log::default();
+        let client = upstream(&ca, log.clone(), [vec![answer.clone()], goodbye].concat()).await;
+        for _ in 0..3 {
+            assert_eq!(text(send(&client, Method::POST, Body::whole("text")).await.unwrap()).await, "ok");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(log.lines().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_dropped_and_101_does_not_exist_here() {
+    let ca = Ca::new();
+    let answer = vec![
+        frame(HEADERS, END_HEADERS, 1, b"\x08\x03103"),
+        frame(HEADERS, END_HEADERS, 1, OK),
+        frame(DATA, END_STREAM, 1, b"ok"),
+    ];
+    let client = upstream(&ca, Log::default(), answer).await;
+    assert_eq!(text(get(&client).await.unwrap()).await, "ok");
+    let switch = vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x08\x03101")];
+    let client = upstream(&ca, Log::default(), switch).await;
+    let failed = get(&client).await.unwrap_err();
+    assert!(failed.was_sent(), "{failed:?}");
+}

@@ -1,6 +1,7 @@
 mod early;
 mod frames;
 mod reach;
+mod sharing;
 mod timing;
 mod whole;
 mod world;

@@ -91,3 +91,31 @@ async fn thirty_megabytes_pass_both_ways() {
         assert_eq!(text(response).await.len(), 30_000_000, "{alpn}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_could_be_read_in_two_ways_ends_its_connection() {
+    let ca = Ca::new();
+    for (answer, connections) in [
+        (&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"[..], 1),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            3,
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n", 3),
+    ] {
+        let log = Log::default();
+        let address = tls_server(ca.acceptor(&[]), log.clone(), move |mut tls: Tls| async move {
+            let mut buffer = [0; 4096];
+            while tls.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                tls.write_all(answer).await.unwrap();
+            }
+        })
+        .await;
+        let client = client(&settings(address, &ca));
+        for _ in 0..3 {
+            assert_eq!(text(get(&client).await.unwrap()).await, "ok");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(log.lines().len(), connections, "{}", String::from_utf8_lossy(answer));
+    }
+}

@@ -124,6 +124,15 @@ where
     F: Fn(Request<Incoming>) -> R + Send + 'static,
     R: Future<Output = Response<Body>> + Send + 'static,
 {
+    speak_with(tls, 100, answer).await;
+}
+
+/// The same with a limit of HTTP/2 streams.
+pub(super) async fn speak_with<F, R>(tls: Tls, max_streams: u32, answer: F)
+where
+    F: Fn(Request<Incoming>) -> R + Send + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
     let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = hyper::service::service_fn(move |request| {
         let answer = answer(request);
@@ -133,6 +142,7 @@ where
     if is_h2 {
         drop(
             hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .max_concurrent_streams(max_streams)
                 .serve_connection(io, service)
                 .await,
         );

@@ -1,0 +1,202 @@
+//! Decides how the configuration becomes rooms: each mapping in one place, each fault with its cause.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use http::uri::Authority;
+use tokio::time::Instant;
+
+use crate::admit::{Doorman, NamedTenant};
+use crate::cache::{self, Cache, CacheSettings};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::gate::{CoreSettings, Gate, GateSettings, Mode, Rate};
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::rewrite::{RewriteSettings, Rewriter};
+use crate::route::{Hosts, Kind, Router, RouterSettings};
+use crate::server::ServerSettings;
+use crate::upstream::{
+    Client, ExtraCa, ProxyChoice, ReplaySettings, Replayer, Resolve, Spool, SpoolRoom, SpoolSettings,
+    UpstreamSettings,
+};
+
+use super::Fault;
+
+/// Bodies up to this wait in memory (GATE 8).
+const SMALL_BODY_BYTES: usize = 64 * 1024;
+/// The largest JSON page that is decoded for rewriting, and the most it may grow: a page of 1,000 messages is
+/// about 1 MB and packs ten to one.
+const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_RATIO: u32 = 200;
+/// Unused connections to the API: more than any pool of bots keeps busy at Webex's rates.
+const POOL_MAX_IDLE: usize = 64;
+
+/// Every room of the path, as the configuration wants it. `own` are the listeners' addresses.
+pub(super) fn proxy(
+    config: &Config,
+    extra_ca: Option<ExtraCa>,
+    own: Vec<Authority>,
+    metrics: Arc<Metrics>,
+) -> Result<Proxy<Client>, Fault> {
+    let clock = Clock::system();
+    let via: Arc<str> =
+        format!("tollgate-{}", uuid::Uuid::new_v4().as_simple()).chars().take(17).collect::<String>().into();
+    Ok(Proxy {
+        router: Router::new(router(config, own, Arc::clone(&via))),
+        doorman: Doorman::new(&super::state::tenant_key(&config.state_dir)?, &tenants(config)?),
+        cache: Cache::new(cache(&config.cache)),
+        gate: Gate::new(&gate(&config.gate)?),
+        rewriter: Rewriter::new(rewrite(config, via)),
+        spool: Spool::new(spool(config)),
+        replayer: Replayer::new(replay(config), Instant::now()),
+        transport: Client::new(&upstream(config, extra_ca), clock.clone()).map_err(Fault::Upstream)?,
+        metrics,
+        clock,
+    })
+}
+
+/// The limits of the traffic listeners.
+pub(super) fn server(limits: &config::Limits) -> ServerSettings {
+    ServerSettings {
+        max_connections: count(limits.connections),
+        handshake_timeout: limits.handshake_timeout,
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+        body_idle_timeout: limits.body_idle_timeout,
+        write_stall_timeout: limits.write_stall_timeout,
+        max_header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
+        max_fields: count(limits.fields),
+        h2_max_header_list_bytes: u32::try_from(limits.h2_header_bytes).unwrap_or(u32::MAX),
+        h2_max_streams: limits.streams,
+        max_drain_bytes: limits.drain_bytes,
+        ..ServerSettings::recommended()
+    }
+}
+
+fn router(config: &Config, own: Vec<Authority>, via: Arc<str>) -> RouterSettings {
+    RouterSettings {
+        upstream: config.upstream.url.clone(),
+        aliases: config.upstream.aliases.clone(),
+        kind: config.upstream.kind,
+        hosts: match &config.listen.hosts {
+            Hosts::Any => Hosts::Any,
+            Hosts::Listed(listed) => Hosts::Listed(listed.iter().cloned().chain(own).collect()),
+        },
+        public_base: config.listen.public_base.clone(),
+        via,
+        max_uri_bytes: usize::try_from(config.limits.uri_bytes).unwrap_or(usize::MAX),
+        max_fields: count(config.limits.fields),
+    }
+}
+
+fn tenants(config: &Config) -> Result<Vec<NamedTenant>, Fault> {
+    let named = |tenant: &config::Tenant| {
+        let mut hashes: Vec<[u8; 32]> = tenant.token_sha256.iter().map(|hash| *hash.as_bytes()).collect();
+        for file in &tenant.token_files {
+            hashes.push(token_hash(file)?);
+        }
+        Ok(NamedTenant { name: tenant.name.as_str().into(), token_sha256: hashes })
+    };
+    config.tenants.iter().map(named).collect()
+}
+
+fn token_hash(file: &Path) -> Result<[u8; 32], Fault> {
+    let text = std::fs::read_to_string(file).map_err(|source| Fault::File { file: file.into(), source })?;
+    let mut hash = [0; 32];
+    let digest = digest::digest(&digest::SHA256, text.trim().as_bytes());
+    hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    Ok(hash)
+}
+
+fn cache(config: &config::Cache) -> CacheSettings {
+    CacheSettings {
+        mode: if config.enabled { cache::Mode::On } else { cache::Mode::Off },
+        memory: config.memory,
+        max_entry: config.max_entry,
+        proof_ttl: config.proof_ttl,
+    }
+}
+
+fn gate(config: &config::Gate) -> Result<GateSettings, Fault> {
+    let rate = |per_second| Rate::new(per_second).ok_or(Fault::Rate(per_second));
+    let ceiling = config.rate.map(rate).transpose()?.unwrap_or(Rate::MAX);
+    Ok(GateSettings {
+        mode: if config.enabled { Mode::Enforce } else { Mode::Off },
+        core: CoreSettings {
+            // A pinned rate is where it starts: learning only lowers it.
+            start_rate: config.rate.map_or_else(|| rate(config.start_rate), rate)?,
+            ceiling,
+            burst: config.burst,
+            max_waiting: count(config.max_waiting),
+            max_gate: config.max_gate,
+        },
+        max_wait: config.max_wait,
+    })
+}
+
+fn rewrite(config: &Config, via: Arc<str>) -> RewriteSettings {
+    RewriteSettings {
+        enabled: config.rewrite.enabled && config.upstream.kind == Kind::Webex,
+        bases: std::iter::once(&config.upstream.url).chain(&config.upstream.aliases).cloned().collect(),
+        via,
+        max_decoded_bytes: MAX_DECODED_BYTES,
+        max_ratio: MAX_RATIO,
+    }
+}
+
+fn spool(config: &Config) -> SpoolSettings {
+    SpoolSettings {
+        dir: config.replay.spool_dir.clone(),
+        room: config.replay.spool_size.map_or(SpoolRoom::Off, SpoolRoom::Bytes),
+        memory_bytes: SMALL_BODY_BYTES,
+        max_body: config.limits.body_bytes,
+    }
+}
+
+fn replay(config: &Config) -> ReplaySettings {
+    // Without the gate nobody would wait before sending again.
+    ReplaySettings { faults: config.replay.faults, throttled: config.replay.throttled && config.gate.enabled }
+}
+
+fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
+    let from = &config.upstream;
+    let (connect, resolve) = match &from.resolve {
+        config::Resolve::Dns => (Vec::new(), Resolve::Dns),
+        config::Resolve::Fixed(addresses) => (addresses.clone(), Resolve::System),
+        config::Resolve::System => (Vec::new(), Resolve::System),
+    };
+    UpstreamSettings {
+        base: from.url.clone(),
+        connect,
+        resolve,
+        proxy: match &from.proxy {
+            config::Proxy::Direct => ProxyChoice::None,
+            config::Proxy::Environment(environment) => ProxyChoice::Environment {
+                https_proxy: environment
+                    .https_proxy
+                    .as_ref()
+                    .map_or_else(String::new, |url| url.expose().to_owned()),
+                no_proxy: environment.no_proxy.clone().unwrap_or_default(),
+            },
+            config::Proxy::Fixed(url) => ProxyChoice::Url(url.expose().to_owned()),
+        },
+        extra_ca: extra_ca.or_else(|| from.ca_file.clone().map(ExtraCa::File)),
+        connect_timeout: from.connect_timeout,
+        handshake_timeout: from.handshake_timeout,
+        header_timeout: from.header_timeout,
+        write_timeout: WRITE_TIMEOUT,
+        body_idle_timeout: from.idle_timeout,
+        pool_idle_timeout: from.pool_idle_timeout,
+        pool_max_idle: POOL_MAX_IDLE,
+    }
+}
+
+/// SECURITY 1, row 7: a peer that takes no byte for so long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

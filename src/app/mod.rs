@@ -1,0 +1,302 @@
+//! The composition root: binds, builds the rooms, serves until told to stop, drains.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::uri::Authority;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::admin::{Admin, Readiness, Scope, View};
+use crate::config::{Certificate, Config};
+use crate::metrics::{self, Gauges, Metrics};
+use crate::proxy::Proxy;
+use crate::server::ca::{LocalCa, Origin};
+use crate::server::drain::Drain;
+use crate::server::tls::{CertificateFiles, Certificates, Tls};
+use crate::server::{self, Server, ServerSettings};
+use crate::upstream::{self, Client, ExtraCa};
+
+mod build;
+pub mod logs;
+mod state;
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A series is registered twice.
+    #[error(transparent)]
+    Metrics(metrics::Fault),
+    /// Not a rate.
+    #[error("{0} is not a rate")]
+    Rate(f64),
+    /// Certificates.
+    #[error(transparent)]
+    Server(#[from] server::Fault),
+    /// The way out.
+    #[error(transparent)]
+    Upstream(upstream::Fault),
+}
+
+/// The addresses in use; ports that were 0 are the real ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// Bots, over TLS.
+    pub https: Option<SocketAddr>,
+    /// Bots, in the clear.
+    pub http: Option<SocketAddr>,
+    /// Operators.
+    pub admin: SocketAddr,
+    /// Metrics and probes alone.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// A process that listens. [`App::run`] serves.
+///
+/// # Drop
+/// Closes the listeners.
+#[derive(Debug)]
+pub struct App {
+    bound: Bound,
+    ca_file: Option<PathBuf>,
+    ca_origin: Option<Origin>,
+    proxy: Arc<Proxy<Client>>,
+    server: Server,
+    tls: Option<(Tls, Arc<Certificates>)>,
+    listeners: Listeners,
+    metrics: Arc<Metrics>,
+    shutdown: (Duration, Duration),
+}
+
+#[derive(Debug)]
+struct Listeners {
+    https: Option<TcpListener>,
+    http: Option<TcpListener>,
+    admin: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+}
+
+/// Told by whoever reads the signals.
+pub trait Stop {
+    /// Resolves when the process should end; again when it should end at once.
+    fn next(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+impl App {
+    /// Binds and builds everything; nothing is served yet. `extra_ca` is trusted instead of `upstream.ca_file`.
+    ///
+    /// # Errors
+    /// [`Fault`] names the address, the file or the setting.
+    pub async fn start(config: &Config, extra_ca: Option<ExtraCa>) -> Result<Self, Fault> {
+        state::make(&config.state_dir)?;
+        let listeners = Listeners {
+            https: listen(config.listen.https).await?,
+            http: listen(config.listen.http).await?,
+            admin: Some(bind(config.admin.listen).await?),
+            metrics: listen(config.admin.metrics_listen).await?,
+        };
+        let bound = listeners.bound(config.admin.listen)?;
+        let own = [bound.https, bound.http].into_iter().flatten();
+        let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
+        let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
+        let proxy = Arc::new(build::proxy(config, extra_ca, own, Arc::clone(&metrics))?);
+        let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
+        state::ports(&config.state_dir, &bound)?;
+        Ok(Self {
+            bound,
+            ca_file: ca_origin.is_some().then(|| config.state_dir.join("ca.pem")),
+            ca_origin,
+            proxy,
+            server: Server::new(build::server(&config.limits)),
+            tls,
+            listeners,
+            metrics,
+            shutdown: (config.shutdown.delay, config.shutdown.drain),
+        })
+    }
+
+    /// Where it listens.
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// The local CA's certificate, if the listener's certificate comes from it.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// Whether the local CA was made or replaced at this start.
+    pub fn ca_origin(&self) -> Option<&Origin> {
+        self.ca_origin.as_ref()
+    }
+
+    /// Serves until `stop` speaks, then drains: readiness off, `shutdown.delay`, no new connections, and
+    /// `shutdown.drain` for what is under way. A second word ends it at once.
+    pub async fn run(mut self, mut stop: impl Stop) {
+        let is_draining = Arc::new(AtomicBool::new(false));
+        let (trigger, drain) = Drain::new();
+        // Operators can look until the very end: their drain begins when this is dropped.
+        let (_operators, operators_drain) = Drain::new();
+        // The tasks end with this set, at the latest when this future is dropped.
+        let mut tasks = JoinSet::new();
+        let gate = self.proxy.gate.clone();
+        tasks.spawn(async move { gate.run().await });
+        self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
+        let (delay, grace) = self.shutdown;
+        let traffic = self.serve(drain);
+        tokio::pin!(traffic);
+        tokio::select! {
+            () = &mut traffic => return,
+            () = stop.next() => {}
+        }
+        is_draining.store(true, Ordering::Relaxed);
+        tracing::info!("draining");
+        let leave = async {
+            tokio::time::sleep(delay).await;
+            trigger.begin(grace);
+        };
+        tokio::select! {
+            _ = async { tokio::join!(leave, &mut traffic) } => {}
+            () = stop.next() => tracing::warn!("ending at once"),
+        }
+    }
+
+    fn spawn_operators(&mut self, tasks: &mut JoinSet<()>, is_draining: &Arc<AtomicBool>, drain: &Drain) {
+        let settings = ServerSettings { max_connections: OPERATORS, ..ServerSettings::recommended() };
+        let server = Server::new(settings);
+        let listeners =
+            [(self.listeners.admin.take(), Scope::Full), (self.listeners.metrics.take(), Scope::Metrics)];
+        for (listener, scope) in listeners {
+            let Some(listener) = listener else { continue };
+            let admin = Admin::new(Arc::clone(&self.metrics), scope, self.look(Arc::clone(is_draining)));
+            let (server, drain) = (server.clone(), drain.clone());
+            let answer = move |_, request: http::Request<_>| std::future::ready(admin.answer(&request));
+            tasks.spawn(async move { server.run(listener, None, answer, drain).await });
+        }
+    }
+
+    async fn serve(self, drain: Drain) {
+        let answer = |proxy: &Arc<Proxy<Client>>| {
+            let proxy = Arc::clone(proxy);
+            move |arrival, request| {
+                let proxy = Arc::clone(&proxy);
+                async move { proxy.answer(arrival, request).await }
+            }
+        };
+        let https = async {
+            if let (Some(listener), Some((tls, _))) = (self.listeners.https, self.tls) {
+                self.server.run(listener, Some(tls), answer(&self.proxy), drain.clone()).await;
+            }
+        };
+        let http = async {
+            if let Some(listener) = self.listeners.http {
+                self.server.run(listener, None, answer(&self.proxy), drain.clone()).await;
+            }
+        };
+        tokio::join!(https, http);
+    }
+
+    /// Reads the rooms' gauges at the moment it is called.
+    fn look(&self, is_draining: Arc<AtomicBool>) -> impl Fn() -> View + Clone + Send + Sync + 'static {
+        let (proxy, server) = (Arc::clone(&self.proxy), self.server.clone());
+        let certificates = self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
+        move || View {
+            gauges: gauges(&proxy, &server, certificates.as_deref()),
+            readiness: if is_draining.load(Ordering::Relaxed) {
+                Readiness::Draining
+            } else {
+                Readiness::Ready
+            },
+        }
+    }
+}
+
+impl Listeners {
+    fn bound(&self, admin: SocketAddr) -> Result<Bound, Fault> {
+        let at = |listener: &TcpListener| {
+            listener.local_addr().map_err(|source| Fault::Bind { address: admin, source })
+        };
+        Ok(Bound {
+            https: self.https.as_ref().map(at).transpose()?,
+            http: self.http.as_ref().map(at).transpose()?,
+            admin: self.admin.as_ref().map_or(Ok(admin), at)?,
+            metrics: self.metrics.as_ref().map(at).transpose()?,
+        })
+    }
+}
+
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fault> {
+    match address {
+        Some(address) => bind(address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
+    TcpListener::bind(address).await.map_err(|source| Fault::Bind { address, source })
+}
+
+type Serving = (Option<(Tls, Arc<Certificates>)>, Option<Origin>);
+
+fn tls(config: &Config) -> Result<Serving, Fault> {
+    let (certificates, origin) = match &config.listen.certificate {
+        Certificate::Files { cert, key } => {
+            let files = CertificateFiles { cert_file: cert.clone(), key_file: key.clone() };
+            (Certificates::from_files(&files, &[])?, None)
+        }
+        Certificate::Local { names } => {
+            let (ca, origin) = LocalCa::load_or_make(&config.state_dir, names)?;
+            let leaf =
+                LOCAL_NAMES.iter().map(|name| (*name).to_owned()).chain(names.iter().cloned()).collect();
+            (Certificates::from_ca(Arc::new(ca), leaf)?, Some(origin))
+        }
+    };
+    let certificates = Arc::new(certificates);
+    let tls = Tls::new(Arc::clone(&certificates), config.listen.client_ca_file.as_deref())?;
+    Ok((Some((tls, certificates)), origin))
+}
+
+#[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
+fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certificates>) -> Gauges {
+    let (gate, cache) = (proxy.gate.glance(), proxy.cache.glance());
+    let ends = certificates.and_then(|certificates| certificates.not_after().duration_since(UNIX_EPOCH).ok());
+    Gauges {
+        queue_depth: gate.waiting as f64,
+        queue_oldest_age_seconds: gate.oldest_waited.as_secs_f64(),
+        gate_closed: f64::from(u8::from(gate.closed_for.is_some())),
+        gate_remaining_seconds: gate.closed_for.unwrap_or_default().as_secs_f64(),
+        rate_limit_learned_per_second: gate.rate.per_second(),
+        spool_bytes: proxy.spool.bytes_held() as f64,
+        cache_entries: cache.entries as f64,
+        cache_bytes: cache.bytes as f64,
+        cache_evictions: cache.evicted,
+        connections: server.connections() as f64,
+        upstream_connections: proxy.transport.connections() as f64,
+        tls_handshake_failures: server.handshake_failures().iter().map(|(_, count)| count).sum(),
+        certificate_not_after: ends.map(|ends| ends.as_secs_f64()),
+    }
+}
+
+/// Operators and their scrapers are few; bots must not crowd them out, nor they the bots.
+const OPERATORS: usize = 64;
+/// What every leaf of the local CA is for.
+const LOCAL_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];

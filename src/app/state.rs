@@ -1,0 +1,52 @@
+//! What lies in the state directory: the key of the tenant hashes and the addresses in use.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Bound, Fault};
+
+/// The key that turns credentials into ids; made on first start, readable by its owner alone.
+pub(super) fn tenant_key(dir: &Path) -> Result<Vec<u8>, Fault> {
+    let file = dir.join("tenant.key");
+    let fault = |source| Fault::File { file: file.clone(), source };
+    match std::fs::read(&file) {
+        Ok(key) if key.len() == KEY_BYTES => return Ok(key),
+        Ok(_) => {
+            return Err(fault(io::Error::new(io::ErrorKind::InvalidData, "not a key of 32 bytes: delete it")));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fault(error)),
+    }
+    let mut key = vec![0; KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut key)
+        .map_err(|_| fault(io::Error::other("the system gives no random bytes")))?;
+    write(dir, "tenant.key", &key)?;
+    Ok(key)
+}
+
+/// Where the process listens, for scripts that asked for port 0.
+pub(super) fn ports(dir: &Path, bound: &Bound) -> Result<(), Fault> {
+    let text =
+        json!({ "https": bound.https, "http": bound.http, "admin": bound.admin, "metrics": bound.metrics });
+    write(dir, "ports.json", format!("{text}\n").as_bytes())
+}
+
+/// Makes the directory, for its owner alone.
+pub(super) fn make(dir: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| Fault::File { file: dir.into(), source })
+}
+
+/// All or nothing: a reader never sees half a file. Temporary files are 0600, and so is what they become.
+fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let written = tempfile::NamedTempFile::new_in(dir).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.persist(dir.join(name)).map(drop).map_err(|error| error.error)
+    });
+    written.map_err(|source| Fault::File { file: dir.join(name), source })
+}
+
+const KEY_BYTES: usize = 32;

@@ -1,0 +1,206 @@
+//! The commands and their flags, what they print, and the code they end with.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use tollgate::app::{App, Stop, logs};
+use tollgate::config::{self, Config, FileText, Overrides, Sources};
+use tollgate::server::ca::Origin;
+use tollgate::sim;
+
+/// A rate-limit-aware caching reverse proxy for the Webex REST API.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Run(RunArgs),
+    /// Report every fault of the configuration; ends with 2 if there is one
+    Check(RunArgs),
+    /// Show the effective configuration and where each value comes from
+    Config(RunArgs),
+    /// Print the local CA's certificate
+    Ca(RunArgs),
+    /// Serve a made-up Webex with limits
+    Sim(Box<sim::SimArgs>),
+}
+
+/// The common settings as flags; the file knows them all.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Configuration file, TOML; without it the built-in defaults hold
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address of the TLS listener [listen.https]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address of the plain listener [listen.http]
+    #[arg(long, value_name = "ADDR")]
+    listen_http: Option<String>,
+    /// Scheme and host of the API [upstream.url]
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// PEM file of CAs trusted besides the platform's [upstream.ca_file]
+    #[arg(long, value_name = "FILE")]
+    upstream_ca: Option<String>,
+    /// Address of the operators' listener [admin.listen]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// Directory of what outlives a restart [state_dir]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<String>,
+}
+
+/// Codes: 0 well, 1 failed while running, 2 a fault in the configuration or the arguments.
+const FAILED: u8 = 1;
+const FAULT: u8 = 2;
+
+/// Runs the command that the arguments name.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => serve(&args),
+        Command::Check(args) => args.load().map(|_| say("configuration ok\n")),
+        Command::Config(args) => args
+            .sources()
+            .and_then(|sources| config::describe(&sources).map_err(fault))
+            .map(|text| say(&text)),
+        Command::Ca(args) => ca(&args),
+        Command::Sim(args) => on_runtime(sim::run(*args)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            complain(&message);
+            ExitCode::from(code)
+        }
+    }
+}
+
+type Ended = Result<(), (u8, String)>;
+
+fn fault(fault: impl std::fmt::Display) -> (u8, String) {
+    (FAULT, fault.to_string())
+}
+
+fn failed(error: impl std::fmt::Display) -> (u8, String) {
+    (FAILED, error.to_string())
+}
+
+impl RunArgs {
+    fn sources(&self) -> Result<Sources, (u8, String)> {
+        let env: Vec<_> = std::env::vars_os().collect();
+        let path = self.config.clone().or_else(|| config::config_path(&env));
+        let file = path.map(|path| FileText::read(&path)).transpose().map_err(fault)?;
+        let flags = Overrides {
+            listen: self.listen.clone(),
+            listen_http: self.listen_http.clone(),
+            upstream: self.upstream.clone(),
+            upstream_ca: self.upstream_ca.clone(),
+            admin: self.admin.clone(),
+            state_dir: self.state_dir.clone(),
+        };
+        Ok(Sources { file, env, flags })
+    }
+
+    fn load(&self) -> Result<Config, (u8, String)> {
+        config::load(&self.sources()?).map_err(fault)
+    }
+}
+
+fn serve(args: &RunArgs) -> Ended {
+    let config = args.load()?;
+    logs::start(&config.log);
+    on_runtime(async move {
+        let app = App::start(&config, None).await.map_err(|fault| fault.to_string())?;
+        let signals = Signals::listen().map_err(|error| error.to_string())?;
+        greet(&app, &config);
+        app.run(signals).await;
+        Ok::<(), String>(())
+    })
+}
+
+fn ca(args: &RunArgs) -> Ended {
+    let file = args.load()?.state_dir.join("ca.pem");
+    let pem =
+        std::fs::read_to_string(&file).map_err(|error| failed(format!("{}: {error}", file.display())))?;
+    say(&pem);
+    Ok(())
+}
+
+fn on_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Ended {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(work).map_err(failed)
+}
+
+/// SIGTERM and SIGINT, however often.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
+impl Stop for Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What a bot needs, on the standard error: the standard output is for the log.
+fn greet(app: &App, config: &Config) {
+    let bound = app.bound();
+    tracing::info!(https = ?bound.https, http = ?bound.http, admin = %bound.admin, upstream = %config.upstream.url, "listening");
+    if let Some(Origin::Replaced(reason)) = app.ca_origin() {
+        tracing::warn!(reason, "the local CA was replaced: clients must trust the new one");
+    }
+    let mut text = format!("Tollgate {} -> {}\n", env!("CARGO_PKG_VERSION"), config.upstream.url);
+    let port = |address: std::net::SocketAddr| {
+        if address.ip().is_loopback() { format!("localhost:{}", address.port()) } else { address.to_string() }
+    };
+    if let Some(http) = bound.http {
+        text.push_str(&format!("  base URL   http://{}/v1/\n", port(http)));
+    }
+    if let Some(https) = bound.https {
+        let base = format!("https://{}/v1/", port(https));
+        text.push_str(&format!("  base URL   {base}\n"));
+        if let Some(ca) = app.ca_file() {
+            let ca = ca.display();
+            text.push_str(&format!("  try        curl --cacert {ca} -H \"Authorization: Bearer $WEBEX_ACCESS_TOKEN\" {base}people/me\n"));
+            text.push_str(&format!("  trust      REQUESTS_CA_BUNDLE={ca}   (Python)\n"));
+            text.push_str(&format!("             NODE_EXTRA_CA_CERTS={ca}  (Node)\n"));
+            text.push_str(&format!(
+                "             SSL_CERT_FILE={ca}        (Go, curl; --cacert works too)\n"
+            ));
+        }
+    }
+    text.push_str(&format!("  operators  http://{}/status /metrics\n", bound.admin));
+    complain(text.trim_end());
+}
+
+fn say(text: &str) {
+    // A reader that went away is no reason to fail.
+    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+}
+
+fn complain(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
