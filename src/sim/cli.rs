@@ -32,7 +32,7 @@ pub struct SimArgs {
     /// Decides ids and contents
     #[arg(long, value_name = "N", default_value = "1")]
     pub seed: u64,
-    /// A limit: family=rpm[:burst] or family=off; families also: default, room, egress, all
+    /// A limit: family=rpm, family=rpm:burst or family=off; families also: default, room, egress, all
     #[arg(long, value_name = "LIMIT")]
     pub limit: Vec<String>,
     /// How limits count: fixed-window, token-bucket or sliding-log
