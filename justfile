@@ -1,0 +1,37 @@
+# Short names for the commands of CONTRIBUTING.md. CI calls `bash tests/all.sh`, nothing else.
+
+# The list of recipes.
+default:
+    @just --list
+
+# Everything that must hold before a merge.
+check:
+    bash tests/all.sh
+
+# The quick half: formatting, lints, Rust tests, documentation.
+test:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo test
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# The slow half: real clients against the real binary; arguments go to pytest.
+clients *ARGS:
+    cargo build
+    bash tests/clients/run.sh {{ARGS}}
+
+# Time per request, in process.
+bench:
+    cargo bench
+
+# A made-up Webex with limits, for trying things out by hand.
+sim *ARGS:
+    cargo run -- sim {{ARGS}}
+
+# The proxy with its embedded defaults.
+run *ARGS:
+    cargo run --release -- {{ARGS}}
+
+# 25 bots against a hidden limit, with and without the proxy.
+demo:
+    cargo run --release -- demo

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Everything that must hold, on a machine that has cargo, python3, gcc and the package registries.
+# No arguments, no questions; stops at the first failure. Soak, fuzzing and comparisons have commands of their own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+install_missing() {
+    local missing=()
+    command -v curl >/dev/null || missing+=(curl)
+    command -v openssl >/dev/null || missing+=(openssl)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if ((${#missing[@]} == 0)); then return; fi
+    step "apt-get install ${missing[*]}"
+    local as_root=()
+    if ((EUID != 0)); then as_root=(sudo -n); fi
+    "${as_root[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+install_missing
+step "cargo fmt --check"
+cargo fmt --check
+step "cargo clippy"
+cargo clippy --quiet --locked --all-targets -- -D warnings
+step "cargo build"
+cargo build --quiet --locked
+step "cargo test"
+cargo test --quiet --locked
+step "cargo doc"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps
+step "real clients (pytest)"
+bash tests/clients/run.sh
