@@ -32,7 +32,7 @@ pub struct SimArgs {
     /// Decides ids and contents
     #[arg(long, value_name = "N", default_value = "1")]
     pub seed: u64,
-    /// A limit: family=rpm[:burst] or family=off; families also: default, room, egress, all
+    /// A limit: family=rpm, family=rpm:burst or family=off; families also: default, room, egress, all
     #[arg(long, value_name = "LIMIT")]
     pub limit: Vec<String>,
     /// How limits count: fixed-window, token-bucket or sliding-log
@@ -44,6 +44,9 @@ pub struct SimArgs {
     /// Body of a 429: json or html
     #[arg(long = "429-body", value_name = "KIND")]
     pub throttle_body: Option<String>,
+    /// When a 429 comes: head (before the request body) or end
+    #[arg(long, value_name = "POINT")]
+    pub throttle_at: Option<String>,
     /// Packs JSON for clients that accept gzip
     #[arg(long)]
     pub gzip: bool,
@@ -92,6 +95,7 @@ impl SimArgs {
             ("limit_mode", &self.limit_mode),
             ("paging", &self.paging),
             ("retry_after", &self.retry_after),
+            ("throttle_at", &self.throttle_at),
             ("throttle_body", &self.throttle_body),
         ] {
             if let Some(value) = value {

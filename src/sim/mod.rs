@@ -9,5 +9,6 @@ pub use cli::{SimArgs, run};
 pub use model::{Answer, Close, Forced, Model, Payload};
 pub use server::{Listeners, SimFault, serve};
 pub use settings::{
-    Certificate, Limit, LimitMode, PagingQuirk, RetryAfterForm, SettingFault, SimSettings, ThrottleBody,
+    Certificate, Limit, LimitMode, PagingQuirk, RetryAfterForm, SettingFault, SimSettings, ThrottleAt,
+    ThrottleBody,
 };

@@ -19,8 +19,7 @@ const KEPT_BYTES: u64 = 1024 * 1024 * 1024;
 
 pub(super) fn answer(world: &mut World, call: &Call<'_>, path: &[&str]) -> Verdict {
     let [id] = path else { return Err(Refusal::not_found()) };
-    let is_known = !matches!(*call.method(), Method::GET | Method::HEAD | Method::PUT);
-    if is_known {
+    if !matches!(*call.method(), Method::GET | Method::HEAD | Method::PUT) {
         return Err(wrong_method("GET, HEAD, PUT"));
     }
     let room = world.contents.find(id).map(|content| content.room_id.clone());
@@ -179,7 +178,7 @@ pub(super) fn make(
     room: &str,
     (name, media_type): (&str, &str),
     payload: Payload,
-    call: Origin<'_>,
+    origin: Origin<'_>,
 ) -> Content {
     Content {
         id,
@@ -187,10 +186,10 @@ pub(super) fn make(
         name: name.to_owned(),
         media_type: media_type.to_owned(),
         payload,
-        state: call.state,
-        source: call.source.to_owned(),
+        state: origin.state,
+        source: origin.source.to_owned(),
         dlp_signals: 0,
-        created_s: since_epoch(call.now).as_secs(),
+        created_s: since_epoch(origin.now).as_secs(),
     }
 }
 

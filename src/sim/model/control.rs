@@ -1,5 +1,20 @@
-//! The control plane below `/_sim/`: orders, seeding, settings, and what was seen.
+//! The control plane below `/_sim/`: orders, seeding, settings, and what was seen. JSON in, JSON out.
+//!
+//! | call | body or query |
+//! |---|---|
+//! | `GET stats` | sums by token, user, method, path, family, status, limit and second; bodies; sockets |
+//! | `GET log` | the requests, `?method=&path=&user=&status=` (`path` is a beginning) |
+//! | `GET content/{id}` | name, type, size, state, source, SHA-256, data-loss signals of one content |
+//! | `GET settings`, `POST settings` | names and values as [`SimSettings::set`] takes them; `limit` may be a list |
+//! | `POST force` | orders, see [`Forced`](super::Forced) |
+//! | `POST reset` | `{"only": "counters"}` keeps the world |
+//! | `POST people` | `{email, display_name, type: person or bot, tokens: [..]}` |
+//! | `POST rooms` | `{title, type, members: [e-mail or token, ..], count, messages, kms}` |
+//! | `POST memberships` | `{room_id, email, remove}` |
+//! | `POST messages` | `{room_id, email, text, markdown, count}` |
+//! | `POST content` | `{size, state, name, media_type, room_id or members}` |
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{Method, StatusCode};
@@ -80,7 +95,7 @@ impl Model {
     /// Changes settings by name; all of them or, if one means nothing, none. Limits start anew.
     fn change(&mut self, body: &Value) -> Result<Value, ControlFault> {
         let body = body.as_object().ok_or_else(|| ControlFault::Body("no object".to_owned()))?;
-        let mut changed: SimSettings = self.settings.clone();
+        let mut changed = SimSettings::clone(&self.settings);
         for (name, value) in body {
             let values = value.as_array().map_or_else(|| vec![value], |values| values.iter().collect());
             let words = values.into_iter().map(|value| match value {
@@ -95,7 +110,7 @@ impl Model {
                 }
             }
         }
-        self.settings = changed;
+        self.settings = Arc::new(changed);
         self.limits.clear();
         Ok(json!({}))
     }

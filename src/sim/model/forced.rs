@@ -47,6 +47,11 @@ pub struct Forced {
     truncate: Option<u64>,
     #[serde(default)]
     delay_ms: u64,
+    /// Silence in the answer's body, after `pause_after` bytes of it.
+    #[serde(default)]
+    pause_ms: u64,
+    #[serde(default)]
+    pause_after: u64,
     #[serde(default)]
     when: When,
     /// With `when: half`: bytes of the request body read before the answer. Absent: half of `Content-Length`.
@@ -181,6 +186,7 @@ impl Forced {
             }
         }
         answer.delay = Duration::from_millis(self.delay_ms);
+        answer.pause = (self.pause_ms > 0).then(|| (self.pause_after, Duration::from_millis(self.pause_ms)));
         answer.close = match (self.close, self.truncate) {
             (CloseWord::None, Some(bytes)) => Close::After(bytes),
             (CloseWord::None, None) => Close::Never,

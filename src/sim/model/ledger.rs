@@ -54,7 +54,7 @@ pub(super) struct Ledger {
     sums: BTreeMap<&'static str, BTreeMap<String, Tally>>,
     limits: BTreeMap<String, u64>,
     seconds: VecDeque<(u64, Tally)>,
-    bodies: [u64; 5],
+    bodies: [u64; 6],
     forced: u64,
 }
 
@@ -87,9 +87,11 @@ impl Ledger {
                 self.seconds.push_back((second, tally));
             }
         }
-        let [complete, broken, bytes, closed, open] = &mut self.bodies;
+        let [complete, broken, unread, bytes, closed, open] = &mut self.bodies;
         *complete += u64::from(entry.complete && entry.body_bytes > 0);
-        *broken += u64::from(!entry.complete);
+        // A request whose body broke off never got a status.
+        *broken += u64::from(!entry.complete && entry.status == 0);
+        *unread += u64::from(!entry.complete && entry.status != 0);
         *bytes += entry.body_bytes;
         *closed += u64::from(entry.multipart_closed == Some(true));
         *open += u64::from(entry.multipart_closed == Some(false));
@@ -115,7 +117,7 @@ impl Ledger {
 
     /// All sums as the control plane shows them.
     pub(super) fn stats(&self) -> Value {
-        let [complete, broken, bytes, closed, open] = self.bodies;
+        let [complete, broken, unread, bytes, closed, open] = self.bodies;
         let seconds: Vec<Value> = self
             .seconds
             .iter()
@@ -131,7 +133,7 @@ impl Ledger {
             "seconds": seconds,
             "forced": self.forced,
             "bodies": {
-                "complete": complete, "broken": broken, "bytes": bytes,
+                "complete": complete, "broken": broken, "answered_early": unread, "bytes": bytes,
                 "multipart_closed": closed, "multipart_open": open,
             },
         });

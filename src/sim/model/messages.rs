@@ -53,7 +53,10 @@ fn list(world: &World, call: &Call<'_>) -> Verdict {
     let room = world.room_of(&room, &call.user).ok_or_else(Refusal::not_found)?;
     let mentioned = call.query.value("mentionedPeople");
     let is_bot = world.people.find(&call.user).is_some_and(|person| person.kind == PersonKind::Bot);
-    if is_bot && room.kind == RoomKind::Group && mentioned.as_deref() != Some("me") {
+    if is_bot
+        && room.kind == RoomKind::Group
+        && !mentioned.as_deref().is_some_and(|id| id == "me" || id == call.user)
+    {
         return Err(Refusal::forbidden(
             "Bots can only list messages of group rooms that mention them: mentionedPeople=me is required.",
         ));

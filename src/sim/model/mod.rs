@@ -19,10 +19,14 @@ mod draft;
 mod messages;
 mod teams;
 mod webhooks;
-mod misc;
+mod actions;
+mod directory;
+mod devices;
+mod entrance;
 mod fixtures;
 mod forced;
 mod ledger;
+mod observe;
 mod seeding;
 mod control;
 mod route;
@@ -32,26 +36,25 @@ pub use forced::{Early, Forced};
 pub use ids::token_mark;
 pub use payload::{Chunks, Payload};
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Request, Response};
 use serde_json::{Value, json};
 
 use crate::sim::settings::SimSettings;
 use ids::Mint;
 use ledger::{Entry, Ledger};
 use limits::Limits;
-use reply::{Reply, Wrapping};
+use reply::Reply;
 use world::World;
 
 /// The made-up Webex. The same settings, requests and times give the same answers.
 #[derive(Debug)]
 pub struct Model {
-    settings: SimSettings,
+    settings: Arc<SimSettings>,
     world: World,
     limits: Limits,
     orders: forced::Orders,
@@ -69,6 +72,15 @@ pub struct Answer {
     pub delay: Duration,
     /// How the connection ends.
     pub close: Close,
+    /// A silence in the body: after so many bytes, for so long.
+    pub pause: Option<(u64, Duration)>,
+}
+
+impl Answer {
+    /// An answer that comes at once and whole.
+    pub fn plain(response: Response<Payload>) -> Self {
+        Self { response, delay: Duration::ZERO, close: Close::Never, pause: None }
+    }
 }
 
 /// How an answer breaks.
@@ -113,7 +125,7 @@ impl Model {
         Self {
             tracking: Mint::new(!settings.seed),
             world,
-            settings,
+            settings: Arc::new(settings),
             limits: Limits::default(),
             orders: forced::Orders::default(),
             ledger: Ledger::default(),
@@ -180,23 +192,36 @@ impl Model {
         }
     }
 
-    /// The answer that was ordered to come before the request body ended, if there is one.
+    /// The answer that comes before the request body ended, if there is one: ordered, or a 429 at the head.
     pub fn early<B>(&mut self, request: &Request<B>, now: SystemTime) -> Option<Early> {
         if request.uri().path().starts_with("/_sim/") {
             return None;
         }
         let user = self.user(request, now);
-        let order = self.orders.take(request, &self.email(user.as_deref()), false)?;
+        let order = self.orders.take(request, &self.email(user.as_deref()), false);
+        let throttled = match (&order, &user) {
+            (None, Some(user)) => self.refused_at_head(request, user, now),
+            _ => None,
+        };
+        if order.is_none() && throttled.is_none() {
+            return None;
+        }
         let tracking_id = self.tracking_id(request);
-        let reply = order.reply(&tracking_id).unwrap_or_else(Reply::no_content);
         let mut entry = self.entry(request, user.as_deref(), &tracking_id, now);
+        entry.is_forced = order.is_some();
+        entry.throttled_by = throttled.as_ref().map(|throttled| throttled.by.clone());
+        let ordered = order.as_ref().and_then(|order| order.reply(&tracking_id));
+        let throttled = throttled.map(|throttled| throttled.reply(&self.settings, now, &tracking_id));
+        let reply = ordered.or(throttled).unwrap_or_else(Reply::no_content);
         let wrapping = self.wrapping(request, tracking_id, now);
-        let mut answer =
-            Answer { response: reply.wrap(&wrapping), delay: Duration::ZERO, close: Close::Never };
-        order.shape(&mut answer);
-        entry.is_forced = true;
+        let mut answer = Answer::plain(reply.wrap(&wrapping));
+        let mut after_bytes = 0;
+        if let Some(order) = order {
+            order.shape(&mut answer);
+            after_bytes = order.after_bytes(request);
+        }
         self.record(entry, &answer);
-        Some(Early { answer, after_bytes: order.after_bytes(request) })
+        Some(Early { answer, after_bytes })
     }
 
     /// The answer to a whole request for which [`Model::early`] had none.
@@ -222,8 +247,7 @@ impl Model {
             None => self.dispatch(request, (&tracking_id, now), &mut entry),
         };
         let wrapping = self.wrapping(request, tracking_id, now);
-        let mut answer =
-            Answer { response: reply.wrap(&wrapping), delay: Duration::ZERO, close: Close::Never };
+        let mut answer = Answer::plain(reply.wrap(&wrapping));
         if let Some(order) = order {
             order.shape(&mut answer);
         }
@@ -253,79 +277,7 @@ impl Model {
             }
         };
         let wrapping = self.wrapping(request, String::new(), now);
-        Answer { response: reply.wrap(&wrapping), delay: Duration::ZERO, close: Close::Never }
-    }
-
-    fn user<B>(&mut self, request: &Request<B>, now: SystemTime) -> Option<String> {
-        people::owner(&mut self.world, request.headers(), now).ok()
-    }
-
-    fn email(&self, user: Option<&str>) -> String {
-        let person = user.and_then(|user| self.world.people.find(user));
-        person.map(world::Person::email).unwrap_or_default()
-    }
-
-    fn tracking_id<B>(&mut self, request: &Request<B>) -> String {
-        let sent = request.headers().get("trackingid").and_then(|value| value.to_str().ok());
-        match sent {
-            Some(sent) => sent.to_owned(),
-            None => format!("ROUTER_{}", self.tracking.uuid().to_string().to_uppercase()),
-        }
-    }
-
-    fn wrapping<B>(&self, request: &Request<B>, tracking_id: String, now: SystemTime) -> Wrapping {
-        let codings = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        let accepts =
-            codings.is_some_and(|codings| codings.contains("gzip") && !codings.contains("gzip;q=0"));
-        let is_head = request.method() == Method::HEAD;
-        Wrapping { tracking_id, now, is_head, may_pack: self.settings.gzip && accepts }
-    }
-
-    fn entry<B>(
-        &self,
-        request: &Request<B>,
-        user: Option<&str>,
-        tracking_id: &str,
-        now: SystemTime,
-    ) -> Entry {
-        let headers = request.headers();
-        let shown = headers.iter().fold(BTreeMap::new(), |mut all, (name, value)| {
-            let is_secret =
-                matches!(*name, header::AUTHORIZATION | header::COOKIE | header::PROXY_AUTHORIZATION);
-            let value = if is_secret { "(hidden)".into() } else { String::from_utf8_lossy(value.as_bytes()) };
-            let line: &mut String = all.entry(name.as_str().to_owned()).or_default();
-            if !line.is_empty() {
-                line.push_str(", ");
-            }
-            line.push_str(&value);
-            all
-        });
-        let host = request.uri().authority().map(|authority| authority.to_string());
-        let at_ms = stamp::since_epoch(now).as_millis();
-        Entry {
-            at_ms: u64::try_from(at_ms).unwrap_or(u64::MAX),
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
-            query: request.uri().query().unwrap_or_default().to_owned(),
-            host: host.or_else(|| shown.get("host").cloned()).unwrap_or_default(),
-            version: format!("{:?}", request.version()),
-            user: self.email(user),
-            token: people::bearer(headers).map(token_mark).unwrap_or_default(),
-            family: route::family(&route::segments(request.uri().path())),
-            tracking_id: tracking_id.to_owned(),
-            headers: shown,
-            ..Entry::default()
-        }
-    }
-
-    fn record(&mut self, entry: Entry, answer: &Answer) {
-        let retry_after = answer.response.headers().get(header::RETRY_AFTER);
-        self.ledger.add(Entry {
-            status: answer.response.status().as_u16(),
-            retry_after: retry_after.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
-            reply_bytes: answer.response.body().len(),
-            ..entry
-        });
+        Answer::plain(reply.wrap(&wrapping))
     }
 }
 

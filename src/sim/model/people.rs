@@ -13,6 +13,9 @@ use super::world::{Person, PersonKind, World};
 
 const PEOPLE: Style = Style { path: "people?", cursor: "after", default: 100, order: Order::BareBefore };
 
+/// Tokens remembered at most.
+const MAX_TOKENS: usize = 1_000_000;
+
 pub(super) fn answer(world: &World, call: &Call<'_>, path: &[&str]) -> Verdict {
     match (call.method(), path) {
         (&Method::GET | &Method::HEAD, []) => search(world, call),
@@ -51,7 +54,10 @@ pub(super) fn holder(world: &mut World, token: &str, now: SystemTime) -> String 
     }
     let mark = token_mark(token);
     let bot = ensure(world, &format!("bot-{mark}@webex.bot"), &format!("Bot {mark}"), PersonKind::Bot, now);
-    world.tokens.insert(token.to_owned(), bot.clone());
+    // The same token gives the same bot again, so one that is not remembered loses nothing.
+    if world.tokens.len() < MAX_TOKENS {
+        world.tokens.insert(token.to_owned(), bot.clone());
+    }
     bot
 }
 

@@ -1,5 +1,6 @@
 //! Which endpoint a path means, and what stands before every endpoint: token, limits, acceptable format.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -7,9 +8,14 @@ use http::{HeaderValue, Request, header};
 
 use super::call::Call;
 use super::ledger::Entry;
+use super::limits::Throttled;
 use super::query::Query;
 use super::reply::{Refusal, Reply, Verdict};
-use super::{Model, contents, memberships, messages, misc, people, rooms, stamp, teams, webhooks};
+use super::{
+    Model, actions, contents, devices, directory, entrance, memberships, messages, people, rooms, stamp,
+    teams, webhooks,
+};
+use crate::sim::settings::ThrottleAt;
 
 /// The families that have endpoints.
 const FAMILIES: &[&str] = &[
@@ -55,9 +61,9 @@ impl Model {
         let words = segments(request.uri().path());
         let verdict = match words.as_slice() {
             ["u2c", "api", "v1", "catalog"] | ["u2c", "api", "v1", "limited", "catalog"] => {
-                Ok(misc::catalog())
+                Ok(entrance::catalog())
             }
-            ["v1", "access_token"] => misc::access_token(&mut self.world, request),
+            ["v1", "access_token"] => entrance::access_token(&mut self.world, request),
             ["v1", path @ ..] => self.admitted(request, path, (tracking_id, now), entry),
             _ => Err(Refusal::not_found()),
         };
@@ -74,12 +80,9 @@ impl Model {
         let user = people::owner(&mut self.world, request.headers(), now)?;
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let room = messages::room_read(request.method(), path, &query);
-        let charged = self.limits.charge(
-            &self.settings,
-            (&user, &entry.family, room.as_deref()),
-            stamp::since_epoch(now),
-        );
-        if let Err(throttled) = charged {
+        if self.settings.throttle_at == ThrottleAt::End
+            && let Err(throttled) = self.charge(&user, &entry.family, room.as_deref(), now)
+        {
             entry.throttled_by = Some(throttled.by.clone());
             return Ok(throttled.reply(&self.settings, now, tracking_id));
         }
@@ -87,7 +90,7 @@ impl Model {
         if *first != "contents" && !accepts_json(request) {
             return Err(Refusal::not_found());
         }
-        let settings = self.settings.clone();
+        let settings = Arc::clone(&self.settings);
         let call = Call { request, settings: &settings, query, user, now };
         let reply = self.endpoint(&call, first, rest)?;
         let bucket = room.and_then(|_| settings.limits.get("room")).filter(|limit| limit.is_limiting());
@@ -95,6 +98,33 @@ impl Model {
             Some(limit) => reply.with(messages::bucket_header(), HeaderValue::from(limit.burst)),
             None => reply,
         })
+    }
+
+    /// The limit that refuses a request by its head; `None` if none does, or if limits wait for the body.
+    pub(super) fn refused_at_head<B>(
+        &mut self,
+        request: &Request<B>,
+        user: &str,
+        now: SystemTime,
+    ) -> Option<Throttled> {
+        let words = segments(request.uri().path());
+        let ["v1", path @ ..] = words.as_slice() else { return None };
+        if self.settings.throttle_at == ThrottleAt::End || *path == ["access_token"] {
+            return None;
+        }
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let room = messages::room_read(request.method(), path, &query);
+        self.charge(user, &family(&words), room.as_deref(), now).err()
+    }
+
+    fn charge(
+        &mut self,
+        user: &str,
+        family: &str,
+        room: Option<&str>,
+        now: SystemTime,
+    ) -> Result<(), Throttled> {
+        self.limits.charge(&self.settings, (user, family, room), stamp::since_epoch(now))
     }
 
     fn endpoint(&mut self, call: &Call<'_>, family: &str, path: &[&str]) -> Verdict {
@@ -108,9 +138,9 @@ impl Model {
             ("teams", _) => teams::answer(world, call, path),
             ("team", ["memberships", path @ ..]) => teams::answer_memberships(world, call, path),
             ("webhooks", _) => webhooks::answer(world, call, path),
-            ("attachment", ["actions", path @ ..]) => misc::actions(world, call, path),
-            ("organizations" | "licenses" | "roles", _) => misc::directory(world, call, family, path),
-            ("xapi", _) => misc::xapi(call, path),
+            ("attachment", ["actions", path @ ..]) => actions::answer(world, call, path),
+            ("organizations" | "licenses" | "roles", _) => directory::answer(world, call, family, path),
+            ("xapi", _) => devices::answer(call, path),
             _ => Err(Refusal::not_found()),
         }
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -29,6 +29,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for what was already written to leave before a connection is broken.
 const FLUSH_FOR: Duration = Duration::from_millis(30);
+
+/// Time for a client to notice that it was answered early.
+const LINGER_FOR: Duration = Duration::from_secs(1);
 
 /// The ordered end of a connection, as hyper must hear it.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,10 @@ impl Exchange {
         let mut body = Body::received(body, Side::Client).with_idle_timeout(Side::Client, BODY_TIMEOUT);
         if let Some(Early { answer, after_bytes }) = early {
             read(&mut body, None, after_bytes).await;
+            // A client that waits for `100 Continue` has sent nothing, and must not be told to go on.
+            if after_bytes > 0 || !head.headers.contains_key(EXPECT) {
+                linger(body);
+            }
             return self.send(answer, working).await;
         }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -84,7 +91,7 @@ impl Exchange {
                 lock(&self.model).broken(&Request::from_parts(head, ()), received, self.clock.wall());
                 let mut response = Response::new(crate::sim::model::Payload::empty());
                 *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-                Answer { response, delay: Duration::ZERO, close: Close::Never }
+                Answer::plain(response)
             }
         };
         self.send(answer, working).await
@@ -106,7 +113,16 @@ impl Exchange {
         };
         Ok(answer.response.map(|payload| {
             let (chunks, whole) = (payload.chunks(), payload.len());
-            Sent { chunks, unsent: whole, left, activity: self.activity, last: None, _working: working }
+            Sent {
+                chunks,
+                unsent: whole,
+                left,
+                rest: Bytes::new(),
+                pause: answer.pause,
+                timer: None,
+                activity: self.activity,
+                _working: working,
+            }
         }))
     }
 }
@@ -132,14 +148,45 @@ async fn read(body: &mut Body, length: Option<usize>, limit: u64) -> Read {
     Read::Whole(bytes.freeze())
 }
 
-/// A response body that keeps the connection busy while it flows, and that may break it after `left` bytes.
+/// Reads on for a while after an early answer: closing at once would reset the connection under a client that is
+/// still sending, and the answer could be lost. The task ends with the body, the connection or [`LINGER_FOR`].
+fn linger(mut body: Body) {
+    tokio::spawn(tokio::time::timeout(
+        LINGER_FOR,
+        async move { while let Some(Ok(_)) = body.frame().await {} },
+    ));
+}
+
+/// A response body that keeps the connection busy while it flows, that may fall silent for a while, and that may
+/// break the connection after `left` bytes.
 pub(super) struct Sent {
     chunks: Chunks,
     unsent: u64,
     left: u64,
+    /// What a pause cut off the chunk before.
+    rest: Bytes,
+    pause: Option<(u64, Duration)>,
+    timer: Option<Pin<Box<Sleep>>>,
     activity: Activity,
-    last: Option<Pin<Box<Sleep>>>,
     _working: Working,
+}
+
+impl Sent {
+    fn wait(&mut self, time: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+        ready!(timer.as_mut().poll(cx));
+        self.timer = None;
+        Poll::Ready(())
+    }
+
+    /// The next bytes, none beyond `limit`.
+    fn chunk(&mut self, limit: u64) -> Option<Bytes> {
+        let mut chunk =
+            if self.rest.is_empty() { self.chunks.next()? } else { std::mem::take(&mut self.rest) };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.rest = chunk.split_off(limit.min(chunk.len()));
+        Some(chunk)
+    }
 }
 
 impl HttpBody for Sent {
@@ -150,18 +197,24 @@ impl HttpBody for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some((0, time)) = self.pause {
+            ready!(self.wait(time, cx));
+            self.pause = None;
+        }
         if self.left == 0 {
-            let last = self.last.get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH_FOR)));
-            ready!(last.as_mut().poll(cx));
+            ready!(self.wait(FLUSH_FOR, cx));
             self.activity.kill();
             return Poll::Ready(Some(Err(Broken)));
         }
-        let Some(mut chunk) = self.chunks.next() else { return Poll::Ready(None) };
-        chunk.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let limit = self.pause.map_or(self.left, |(after, _)| after.min(self.left));
+        let Some(chunk) = self.chunk(limit) else { return Poll::Ready(None) };
         let size = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.unsent = self.unsent.saturating_sub(size);
         if self.left != u64::MAX {
             self.left -= size;
+        }
+        if let Some((after, _)) = &mut self.pause {
+            *after -= size;
         }
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }

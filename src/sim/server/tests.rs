@@ -246,6 +246,26 @@ async fn an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not() {
 }
 
 #[tokio::test]
+async fn an_answer_falls_silent_where_it_was_ordered_to_and_goes_on() {
+    let sim = Running::plain().await;
+    sim.control(
+        "force",
+        json!([{"pause_after": 10, "pause_ms": 60_000}, {"pause_after": 10, "pause_ms": 50}]),
+    );
+    let mut stream = TcpStream::connect(sim.http).await.unwrap();
+    stream.write_all(GET_ME.as_bytes()).await.unwrap();
+    let mut seen = String::new();
+    while seen.split_once("\r\n\r\n").is_none_or(|(_, body)| body.len() < 10) {
+        let mut bytes = [0; 4096];
+        let size = tokio::time::timeout(LONG, stream.read(&mut bytes)).await.unwrap().unwrap();
+        seen.push_str(std::str::from_utf8(&bytes[..size]).unwrap());
+    }
+    assert_eq!(seen.split_once("\r\n\r\n").unwrap().1.len(), 10);
+    let [paused, plain] = [sim.raw(GET_ME, LONG).await, sim.raw(GET_ME, LONG).await];
+    assert_eq!(paused.split_once("\r\n\r\n").unwrap().1, plain.split_once("\r\n\r\n").unwrap().1);
+}
+
+#[tokio::test]
 async fn a_body_without_a_length_is_chunked() {
     let sim = Running::plain().await;
     sim.control("force", json!({"headers": {"Content-Length": null}}));

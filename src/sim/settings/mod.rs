@@ -62,6 +62,15 @@ pub enum ThrottleBody {
     Json,
 }
 
+/// When a request over the limit is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThrottleAt {
+    /// After its body was read.
+    End,
+    /// Before its body, as a gateway does.
+    Head,
+}
+
 /// A known oddity of Webex's paging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PagingQuirk {
@@ -115,6 +124,8 @@ pub struct SimSettings {
     pub retry_after: RetryAfterForm,
     /// The body of a 429.
     pub throttle_body: ThrottleBody,
+    /// When a 429 comes.
+    pub throttle_at: ThrottleAt,
     /// `Retry-After` of a 423, whole seconds.
     pub scan_retry_after: u64,
     /// Whether JSON is packed for clients that accept it.
@@ -162,6 +173,7 @@ impl SimSettings {
             limit_mode: LimitMode::FixedWindow,
             retry_after: RetryAfterForm::Int,
             throttle_body: ThrottleBody::Json,
+            throttle_at: ThrottleAt::End,
             scan_retry_after: 1,
             gzip: false,
             ranges: false,
@@ -202,6 +214,7 @@ impl SimSettings {
             "retry_after" => self.retry_after = value.parse()?,
             "scan_retry_after" => self.scan_retry_after = number(value, "number of seconds")?,
             "seed" => self.seed = number(value, "number")?,
+            "throttle_at" => self.throttle_at = value.parse()?,
             "throttle_body" => self.throttle_body = value.parse()?,
             "validators" => self.validators = switch(value)?,
             _ => return Err(SettingFault::Unknown(name.to_owned())),

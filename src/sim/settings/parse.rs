@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Certificate, Limit, LimitMode, PagingQuirk, RetryAfterForm, SettingFault, ThrottleBody};
+use super::{
+    Certificate, Limit, LimitMode, PagingQuirk, RetryAfterForm, SettingFault, ThrottleAt, ThrottleBody,
+};
 
 impl FromStr for Limit {
     type Err = SettingFault;
@@ -60,6 +62,18 @@ impl FromStr for RetryAfterForm {
             "decimal" => Ok(Self::Decimal),
             _ => number(text, "form: int, missing, garbage, http-date, zero, decimal or a number")
                 .map(Self::Fixed),
+        }
+    }
+}
+
+impl FromStr for ThrottleAt {
+    type Err = SettingFault;
+
+    fn from_str(text: &str) -> Result<Self, SettingFault> {
+        match text {
+            "end" => Ok(Self::End),
+            "head" => Ok(Self::Head),
+            _ => Err(misfit(text, "point of a 429: head or end")),
         }
     }
 }

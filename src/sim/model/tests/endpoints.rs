@@ -59,7 +59,7 @@ fn every_endpoint_answers_with_its_status() {
         ("PATCH", message.clone(), &edited, 405),
         ("POST", "/v1/attachment/actions".to_owned(), &action, 200),
         ("DELETE", message.clone(), &none, 204),
-        ("GET", message.clone(), &none, 404),
+        ("GET", message, &none, 404),
         ("DELETE", membership, &none, 204),
         ("GET", "/v1/teams".to_owned(), &none, 200),
         ("GET", format!("/v1/teams/{team}"), &none, 200),

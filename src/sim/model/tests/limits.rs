@@ -121,6 +121,25 @@ fn the_429_has_both_of_its_bodies() {
 }
 
 #[test]
+fn a_limit_refuses_at_the_head_where_it_is_told_to_and_charges_once() {
+    let mut sim = limited("fixed-window", &["messages=2"]);
+    sim.control("settings", json!({"throttle_at": "head"}));
+    let request = || http::Request::post("/v1/messages").header("authorization", "Bearer alice");
+    for _ in 0..2 {
+        assert!(sim.model.early(&request().body(()).unwrap(), sim.now).is_none());
+        assert_eq!(status(&sim.model.finish(&request().body(bytes::Bytes::new()).unwrap(), sim.now)), 415);
+    }
+    let early = sim.model.early(&request().body(()).unwrap(), sim.now).unwrap();
+    assert_eq!((status(&early.answer), early.after_bytes), (429, 0));
+    assert_eq!(header(&early.answer, "retry-after"), "60");
+    let stats = sim.look("stats");
+    assert_eq!(
+        (&stats["throttled_by"]["messages"], &stats["bodies"]["answered_early"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[test]
 fn what_was_seen_is_counted_and_control_calls_are_not() {
     let mut sim = limited("fixed-window", &["people=60:2"]);
     for _ in 0..4 {
