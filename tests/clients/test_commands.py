@@ -24,17 +24,17 @@ def test_a_good_file_passes(tmp_path):
 def test_all_faults_are_told_at_once_with_their_places(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text(
-        '[listen]\nhtps = "127.0.0.1:1"\nhttp = "nowhere"\n\n[gate]\nmax_wait = "25"\n  max_gait = "1h"\n'
+        '[listen]\nhtps = "127.0.0.1:1"\nhttp = "nowhere"\n\n[gate]\nmax_wait = "25"\n  max_gat = "1h"\n'
         "\n[cash]\nenabled = true\n\n[limits]\nconnections = -1\n"
     )
     done = run("check", "--config", path, cwd=tmp_path)
     assert done.returncode == 2
     told = done.stdout + done.stderr
     for place, words in {
-        "bad.toml:2:1": ["htps", '"https"'],
+        "bad.toml:2:1": ["listen.htps", '"listen.https"'],
         "bad.toml:3:8": ["listen.http"],
         "bad.toml:6:12": ["gate.max_wait", "25s"],
-        "bad.toml:7:3": ["max_gait", "max_gate"],
+        "bad.toml:7:3": ["max_gat", "max_gate"],
         "bad.toml:9:": ["cash", "cache"],
         "bad.toml:13:15": ["limits.connections"],
     }.items():

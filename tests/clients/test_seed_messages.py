@@ -142,7 +142,9 @@ def test_a_file_of_the_proxy_is_named_to_the_api_by_its_own_address(proxy, bot, 
 def test_a_form_that_asks_before_it_is_sent_is_told_to_continue(proxy, sim, token, room, tmp_path, protocol):
     path = png(tmp_path, 2 * 1024 * 1024)
     arguments = [protocol, "-i", "-H", f"Authorization: Bearer {token}", "-H", "Expect: 100-continue"]
-    arguments += ["--expect100-timeout", "20", "--form", f"files=@{path};type=image/png"]
+    # HTTP/2 has no use for 100 Continue (hyper sends none): curl goes on by itself after its usual second.
+    patience = "20" if protocol == "--http1.1" else "1"
+    arguments += ["--expect100-timeout", patience, "--form", f"files=@{path};type=image/png"]
     arguments += ["--form", f"roomId={room}", "--form", "text=example attached", f"{proxy.base}/v1/messages"]
     answer = curl(*arguments, "-w", "%{time_total}", ca=proxy.ca)
     assert heads_of(answer.rsplit(b"}", 1)[0])[0] == 200
