@@ -13,6 +13,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "sim"]),
     ("flate2", &["rewrite", "sim"]),
     ("governor", &["gate"]),
+    ("h2", &["upstream"]),
     ("hickory_resolver", &["upstream"]),
     ("hyper", &["admin", "body", "demo", "doctor", "server", "sim", "upstream"]),
     ("hyper_util", &["admin", "demo", "doctor", "server", "sim", "upstream"]),
