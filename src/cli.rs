@@ -168,7 +168,8 @@ impl Stop for Signals {
 /// What a bot needs, on the standard error: the standard output is for the log.
 fn greet(app: &App, config: &Config) {
     let bound = app.bound();
-    tracing::info!(https = ?bound.https, http = ?bound.http, admin = %bound.admin, upstream = %config.upstream.url, "listening");
+    let shown = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
+    tracing::info!(https = shown(bound.https), http = shown(bound.http), admin = %bound.admin, upstream = %config.upstream.url, "listening");
     if let Some(Origin::Replaced(reason)) = app.ca_origin() {
         tracing::warn!(reason, "the local CA was replaced: clients must trust the new one");
     }

@@ -15,6 +15,9 @@ use crate::upstream::{Failed, Phase, ReceiveError};
 /// The header in which Webex names a request: the client's own value, or one of ours.
 pub const TRACKING_ID: &str = "trackingid";
 
+/// RFC 9209: who refused. Ours carries `error`, the API's `received-status`.
+const PROXY_STATUS: &str = "proxy-status";
+
 /// Why there is no answer of the API to pass on.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -63,9 +66,13 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(TRACKING_ID, tracking_id.clone());
-        headers.insert("proxy-status", proxy_status(meaning.proxy_error, &self.to_string()));
+        headers.insert(PROXY_STATUS, proxy_status(meaning.proxy_error, &self.to_string()));
         if let Some(wait) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, whole_seconds(wait));
+        }
+        if matches!(self, Self::Route(route::Denied::BadHost)) {
+            // Who cannot name one host may not be the only one that speaks on this connection.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -89,7 +96,11 @@ impl Problem {
 
 /// The API's 429 for a client whose deadline is too short: its own words, with a true integer `Retry-After`.
 pub fn pass_on(mut refusal: Response<Body>, retry_after: Duration) -> Response<Body> {
-    refusal.headers_mut().insert(header::RETRY_AFTER, whole_seconds(retry_after));
+    let status = format!("Tollgate; received-status={}", refusal.status().as_str());
+    let headers = refusal.headers_mut();
+    headers.insert(header::RETRY_AFTER, whole_seconds(retry_after));
+    headers
+        .append(PROXY_STATUS, HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static("Tollgate")));
     refusal
 }
 

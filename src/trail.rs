@@ -35,6 +35,7 @@ struct Record {
     metrics: Arc<Metrics>,
     started_at: Instant,
     tracking_id: HeaderValue,
+    webex_tracking_id: Option<HeaderValue>,
     method: Method,
     path: String,
     route: RouteId,
@@ -63,6 +64,7 @@ impl Trail {
                 metrics,
                 started_at: Instant::now(),
                 tracking_id: head.headers.get(TRACKING_ID).cloned().unwrap_or_else(own_id),
+                webex_tracking_id: None,
                 method: head.method.clone(),
                 path: head.uri.path().to_owned(),
                 route: RouteId::OTHER,
@@ -167,8 +169,10 @@ impl Trail {
         if record.attempts > 1 {
             headers.insert("tollgate-attempts", HeaderValue::from(record.attempts));
         }
-        if !headers.contains_key(TRACKING_ID) {
-            headers.insert(TRACKING_ID, record.tracking_id.clone());
+        match headers.get(TRACKING_ID) {
+            Some(id) if record.attempts > 0 => record.webex_tracking_id = Some(id.clone()),
+            Some(_) => {}
+            None => drop(headers.insert(TRACKING_ID, record.tracking_id.clone())),
         }
         if record.retry_after.is_none() && response.status() == StatusCode::TOO_MANY_REQUESTS {
             let stated = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -246,7 +250,8 @@ impl Record {
 
     fn log(&self, total: Duration) {
         tracing::info!(
-            request_id = %String::from_utf8_lossy(self.tracking_id.as_bytes()).escape_default(),
+            request_id = %shown(&self.tracking_id),
+            webex_tracking_id = self.webex_tracking_id.as_ref().map(shown),
             route = self.route.as_str(),
             tenant = self.tenant.as_ref().map(|pass| match pass.name() {
                 Some(name) => name.to_string(),
@@ -333,6 +338,11 @@ fn event_label(event: ReplayEvent) -> &'static str {
         ReplayEvent::NeverSent => "never_sent",
         ReplayEvent::Throttled => "throttled",
     }
+}
+
+/// A stranger's bytes, in a form that cannot break a log line.
+fn shown(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).escape_default().to_string()
 }
 
 fn millis(duration: Duration) -> u64 {

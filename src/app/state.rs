@@ -14,7 +14,10 @@ pub(super) fn tenant_key(dir: &Path) -> Result<Vec<u8>, Fault> {
     match std::fs::read(&file) {
         Ok(key) if key.len() == KEY_BYTES => return Ok(key),
         Ok(_) => {
-            return Err(fault(io::Error::new(io::ErrorKind::InvalidData, "not a key of 32 bytes: delete it")));
+            return Err(fault(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "not a key of 32 bytes: delete it",
+            )));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(fault(error)),

@@ -20,7 +20,7 @@ pub enum Failed {
     #[error("the upstream broke the exchange off: {}", chain(.0.as_ref()))]
     Broken(#[source] BoxError),
     /// The certificate does not prove the upstream's name.
-    #[error("the certificate of {sni} is not accepted: {source}{}", carries(.presented))]
+    #[error("the certificate shown for SNI {sni} is not accepted: {source}{}", carries(.presented))]
     Certificate {
         /// The name that was asked for.
         sni: String,
