@@ -34,7 +34,7 @@ def test_all_faults_are_told_at_once_with_their_places(tmp_path):
         "bad.toml:2:1": ["listen.htps", '"listen.https"'],
         "bad.toml:3:8": ["listen.http"],
         "bad.toml:6:12": ["gate.max_wait", "25s"],
-        "bad.toml:7:3": ["gate.max_gat\"", "gate.max_gate"],
+        "bad.toml:7:3": ['gate.max_gat"', "gate.max_gate"],
         "bad.toml:9:": ["cahe", "cache"],
         "bad.toml:13:15": ["limits.connections"],
     }.items():
