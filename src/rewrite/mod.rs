@@ -28,8 +28,8 @@ use scan::Paths;
 pub struct Outbound(Request<Body>);
 
 impl Outbound {
-    /// The request itself, for the one room that sends it.
-    pub(crate) fn into_request(self) -> Request<Body> {
+    /// The request itself, for the [`Transport`](crate::upstream::Transport) that sends it.
+    pub fn into_request(self) -> Request<Body> {
         self.0
     }
 
