@@ -24,7 +24,6 @@ use inflate::{Bounds, Coding};
 use scan::Paths;
 
 /// A request as the API will see it: absolute URI at the upstream, no hop-by-hop field. Made only here.
-#[derive(Debug)]
 pub struct Outbound(Request<Body>);
 
 impl Outbound {
@@ -37,6 +36,13 @@ impl Outbound {
     #[cfg(test)]
     pub(crate) fn for_tests(request: Request<Body>) -> Self {
         Self(request)
+    }
+}
+
+/// Without query and fields: both may carry credentials.
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outbound({} {})", self.0.method(), self.0.uri().path())
     }
 }
 
