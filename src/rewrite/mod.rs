@@ -24,12 +24,11 @@ use inflate::{Bounds, Coding};
 use scan::Paths;
 
 /// A request as the API will see it: absolute URI at the upstream, no hop-by-hop field. Made only here.
-#[derive(Debug)]
 pub struct Outbound(Request<Body>);
 
 impl Outbound {
-    /// The request itself, for the one room that sends it.
-    pub(crate) fn into_request(self) -> Request<Body> {
+    /// The request itself, for the [`Transport`](crate::upstream::Transport) that sends it.
+    pub fn into_request(self) -> Request<Body> {
         self.0
     }
 
@@ -37,6 +36,13 @@ impl Outbound {
     #[cfg(test)]
     pub(crate) fn for_tests(request: Request<Body>) -> Self {
         Self(request)
+    }
+}
+
+/// Without query and fields: both may carry credentials.
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outbound({} {})", self.0.method(), self.0.uri().path())
     }
 }
 

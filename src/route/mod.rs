@@ -52,7 +52,7 @@ pub struct RouterSettings {
 }
 
 /// Where a request goes and which rules it follows. Made only by [`Router::find`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Route {
     id: RouteId,
     family: Family,
@@ -103,6 +103,13 @@ impl Route {
     /// The client called the API by its own name: no URL needs rewriting.
     pub fn is_native(&self) -> bool {
         self.is_native
+    }
+}
+
+/// Without the query, which may carry credentials.
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Route({} for {})", self.target.path(), self.client)
     }
 }
 

@@ -96,3 +96,9 @@ fn host_must_be_named_once() {
         assert_eq!(router().find(Scheme::Http, &head).unwrap_err(), Denied::BadHost);
     }
 }
+
+#[test]
+fn no_debug_output_shows_a_query() {
+    let route = find("GET", "localhost", "/v1/people?access_token=canary-7f3a").unwrap();
+    assert_eq!(format!("{route:?}"), "Route(/v1/people for https://localhost)");
+}

@@ -305,8 +305,9 @@ impl<W> Core<W> {
 
     fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
         let stated = match wait {
-            Wait::Stated(stated) => stated.min(self.settings.max_gate),
-            Wait::Malformed | Wait::Missing => {
+            Wait::Stated(stated) if !stated.is_zero() => stated.min(self.settings.max_gate),
+            // A refusal that says "now" does not say when.
+            Wait::Malformed | Wait::Missing | Wait::Stated(_) => {
                 let usual = Duration::from_secs_f64(2.0 / self.rate().per_second());
                 self.fallback.next(now).min(usual.max(Duration::from_secs(1)))
             }

@@ -181,3 +181,10 @@ fn a_refusal_without_a_time_waits_longer_each_time_and_forgets() {
     }
     assert_eq!(gates, [15, 30, 60, 15]);
 }
+
+#[test]
+fn a_refusal_that_says_now_is_one_without_a_time() {
+    let mut world = World::new(1.0, 1);
+    world.refuse(0, Duration::ZERO);
+    assert!(matches!(world.core.phase(), Phase::Closed(until) if until >= world.start + SECOND));
+}

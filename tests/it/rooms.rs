@@ -1,0 +1,106 @@
+//! Builds the path from explicit settings, around any transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Authority;
+use tokio::time::Instant;
+use tollgate::admit::Doorman;
+use tollgate::cache::{self, Cache, CacheSettings};
+use tollgate::clock::Clock;
+use tollgate::gate::{CoreSettings, Gate, GateSettings, Mode, Rate};
+use tollgate::metrics::Metrics;
+use tollgate::proxy::Proxy;
+use tollgate::rewrite::{RewriteSettings, Rewriter};
+use tollgate::route::{Hosts, Kind, Router, RouterSettings};
+use tollgate::upstream::{ReplaySettings, Replayer, Spool, SpoolRoom, SpoolSettings, Transport};
+use tollgate::words::{Base, Scheme};
+
+/// What tests and benchmarks vary; everything else is as the product ships it.
+#[derive(Debug, Clone)]
+pub(crate) struct Rooms {
+    /// Requests per second before anything is learned.
+    pub(crate) start_rate: f64,
+    /// Requests that may go at once after a quiet time.
+    pub(crate) burst: u32,
+    /// Longest time in line.
+    pub(crate) max_wait: Duration,
+    /// How long the API's yes is good for.
+    pub(crate) proof_ttl: Duration,
+}
+
+impl Rooms {
+    /// A gate that holds nobody up until the API asks for it.
+    pub(crate) fn wide() -> Self {
+        Self {
+            start_rate: 1_000.0,
+            burst: 1_000,
+            max_wait: Duration::from_secs(25),
+            proof_ttl: Duration::from_secs(60),
+        }
+    }
+
+    /// Every room of the path. Whoever takes it must let `gate.run()` run beside it.
+    pub(crate) fn around<T: Transport>(&self, transport: T, clock: Clock) -> Proxy<T> {
+        let api = https("webexapis.com");
+        let legacy = https("api.ciscospark.com");
+        Proxy {
+            router: Router::new(RouterSettings {
+                upstream: api.clone(),
+                aliases: vec![legacy.clone()],
+                kind: Kind::Webex,
+                hosts: Hosts::Listed(Vec::new()),
+                public_base: None,
+                via: VIA.into(),
+                max_uri_bytes: 8 * 1024,
+                max_fields: 100,
+            }),
+            doorman: Doorman::new(b"a key for tests", &[]),
+            cache: Cache::new(CacheSettings {
+                mode: cache::Mode::On,
+                memory: 64 * 1024 * 1024,
+                max_entry: 8 * 1024 * 1024,
+                proof_ttl: self.proof_ttl,
+            }),
+            gate: Gate::new(&self.gate()),
+            rewriter: Rewriter::new(RewriteSettings {
+                enabled: true,
+                bases: vec![api, legacy],
+                via: VIA.into(),
+                max_decoded_bytes: 64 * 1024 * 1024,
+                max_ratio: 200,
+            }),
+            spool: Spool::new(SpoolSettings {
+                dir: None,
+                room: SpoolRoom::Off,
+                memory_bytes: 64 * 1024,
+                max_body: 110 * 1024 * 1024,
+            }),
+            replayer: Replayer::new(ReplaySettings { faults: true, throttled: true }, Instant::now()),
+            transport,
+            metrics: Arc::new(Metrics::new().unwrap()),
+            clock,
+        }
+    }
+
+    fn gate(&self) -> GateSettings {
+        GateSettings {
+            mode: Mode::Enforce,
+            core: CoreSettings {
+                start_rate: Rate::new(self.start_rate).unwrap(),
+                ceiling: Rate::MAX,
+                burst: self.burst,
+                max_waiting: 20_000,
+                max_gate: Duration::from_secs(3600),
+            },
+            max_wait: self.max_wait,
+        }
+    }
+}
+
+fn https(authority: &'static str) -> Base {
+    Base { scheme: Scheme::Https, authority: Authority::from_static(authority) }
+}
+
+/// This process in `Via`.
+pub(crate) const VIA: &str = "tollgate-test";

@@ -1,0 +1,135 @@
+//! No credential stays behind: not in a log at its most talkative, not in a metric, not in `Debug`.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tollgate::admin::{Admin, Readiness, Scope, View};
+use tollgate::body::Body;
+use tollgate::metrics::Gauges;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::world::{World, world};
+
+const CANARY: &str = "canary-7f3a9c";
+
+/// Everything that is logged on this thread.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// A bot's day with the canary wherever a credential can stand: hits, misses, refusals, faults, a departure.
+async fn a_day(world: &World) {
+    let bot = world.bot(CANARY).with("cookie", &format!("session={CANARY}"));
+    let path = world.content(&[CANARY]);
+    for _ in 0..2 {
+        assert_eq!(bot.get(&path).await.status, 200);
+    }
+    assert_eq!(bot.get(&format!("/v1/people?access_token={CANARY}")).await.status, 400);
+    let grant = Body::whole(format!("grant_type=refresh_token&refresh_token={CANARY}"));
+    let form = bot.clone().with("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(form.send("POST", "/v1/access_token", grant).await.status, 200);
+    assert_eq!(world.bot(&format!("expired-{CANARY}")).get("/v1/people/me").await.status, 401);
+    let twice = bot.clone().with("authorization", &format!("Basic {CANARY}"));
+    assert_eq!(twice.get("/v1/people/me").await.status, 400);
+    assert_eq!(bot.clone().at("evil.example").get("/v1/people/me").await.status, 421);
+    world.force(json!([{"close": "reset", "n": 3}, {"status": 429, "headers": {"retry-after": "100"}}]));
+    assert_eq!(bot.get("/v1/people/me").await.status, 502);
+    let leaver = bot.clone();
+    let leaves = tokio::spawn(async move { leaver.get("/v1/people/me").await });
+    world.pass(Duration::from_secs(1)).await;
+    leaves.abort();
+    assert_eq!(bot.get("/v1/rooms").await.status, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_log_line_shows_a_credential() {
+    let log = Log::default();
+    // With one subscriber alone, tracing asks the thread that logs first whether anybody listens: another test's.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _until_dropped = tracing::subscriber::set_default(subscriber);
+    a_day(&world().start()).await;
+    let text = log.text();
+    assert!(text.contains("outcome=\"hit\""), "nothing was captured: {text}");
+    assert!(text.contains("a transport sees"), "the transport was not captured");
+    let line = text.lines().find(|line| line.contains(CANARY));
+    assert_eq!(line, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_metric_shows_a_credential() {
+    let world = world().start();
+    a_day(&world).await;
+    let view = || View { gauges: nothing(), readiness: Readiness::Ready };
+    let admin = Admin::new(Arc::clone(&world.proxy.metrics), Scope::Full, view);
+    let page = String::from_utf8(world.proxy.metrics.render(&nothing())).unwrap();
+    assert!(page.contains("outcome=\"hit\""), "{page}");
+    assert!(!page.contains(CANARY));
+    assert!(!format!("{admin:?}").contains(CANARY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_room_shows_a_credential_when_it_is_printed() {
+    let world = world().start();
+    a_day(&world).await;
+    let shown = format!("{:#?}", world.proxy);
+    assert!(shown.contains("Doorman"), "{shown}");
+    assert!(!shown.contains(CANARY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_room_shows_what_it_keeps_when_it_is_printed() {
+    let world = world().start();
+    a_day(&world).await;
+    let shown = format!("{:#?}", world.proxy.cache);
+    assert!(shown.contains("Entry("), "{shown}");
+    assert!(!shown.contains("attachment; filename"), "{shown}");
+}
+
+fn nothing() -> Gauges {
+    Gauges {
+        queue_depth: 0.0,
+        queue_oldest_age_seconds: 0.0,
+        gate_closed: 0.0,
+        gate_remaining_seconds: 0.0,
+        rate_limit_learned_per_second: 0.0,
+        spool_bytes: 0.0,
+        cache_entries: 0.0,
+        cache_bytes: 0.0,
+        cache_evictions: 0,
+        connections: 0.0,
+        upstream_connections: 0.0,
+        tls_handshake_failures: 0,
+        certificate_not_after: None,
+    }
+}
