@@ -109,5 +109,5 @@ async fn a_refusal_that_the_deadline_makes_visible_keeps_the_apis_own_words() {
     world.force(json!({"status": 429, "headers": {"retry-after": "3600"}, "body": {"message": "slow down"}}));
     let told = world.bot("alice").get("/v1/people/me").await;
     assert_eq!((told.status, told.json()), (429, json!({"message": "slow down"})));
-    assert_eq!(told.header("proxy-status"), "");
+    assert_eq!(told.header("proxy-status"), "Tollgate; received-status=429");
 }
