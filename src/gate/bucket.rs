@@ -83,6 +83,11 @@ impl Bucket {
         self.due_at = self.due_at.checked_sub(interval).unwrap_or(self.due_at);
     }
 
+    /// How many may go at once after a quiet time.
+    pub(super) fn set_burst(&mut self, burst: u32) {
+        self.burst = burst.max(1);
+    }
+
     /// Changes the rate; what is owed is rescaled, so that a debt of three tokens stays one of three tokens.
     pub(super) fn set_rate(&mut self, now: Instant, rate: Rate) {
         let owed = self.due_at.saturating_duration_since(now).as_secs_f64();

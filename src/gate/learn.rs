@@ -61,6 +61,18 @@ impl Estimate {
         self.rate
     }
 
+    /// The operator's pin has changed.
+    pub(super) fn set_ceiling(&mut self, ceiling: Rate) {
+        self.ceiling = ceiling;
+        self.rate = self.rate.min(ceiling);
+    }
+
+    /// Takes over the rate that an earlier process had learned: from there it climbs, it no longer searches.
+    pub(super) fn restore(&mut self, rate: Rate) {
+        self.rate = rate.min(self.ceiling);
+        self.climb = Climb::Step(self.rate.per_second() * CLIMB_PER_SECOND);
+    }
+
     /// One request went out.
     pub(super) fn sent(&mut self) {
         self.cycle.sent = self.cycle.sent.saturating_add(1);

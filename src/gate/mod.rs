@@ -7,7 +7,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 mod bucket;
-mod core;
+mod ceiling;
+pub mod core;
 mod learn;
 mod signal;
 

@@ -1,338 +1,345 @@
-//! The scheduler itself: who stands in line, who may go now, and when to ask again. No clock, no lock, no I/O.
+//! The scheduler itself: who may go now, and when to ask again. No clock, no lock, no I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use slab::Slab;
 use tokio::time::Instant;
 
-use super::bucket::{Bucket, Rate};
-use super::learn::Estimate;
-use super::signal::{Signal, Wait};
+use crate::words::TenantId;
 
-/// Jitter after a stated wait is at most this much, and at most a tenth of the wait (GATE 3).
-const MAX_JITTER: Duration = Duration::from_secs(1);
-/// The wait assumed for a 429 without a readable `Retry-After`, before doubling (GATE 4).
-const FALLBACK: Duration = Duration::from_secs(15);
-/// Where the doubling of the fallback ends.
-const MAX_FALLBACK: Duration = Duration::from_secs(60);
-/// A growing estimate is looked at this often while requests wait.
-const GROWTH_STEP: Duration = Duration::from_millis(100);
+use super::bucket::Rate;
+use super::ceiling::{Ceiling, Ceilings};
+use super::signal::Signal;
+
+mod ask;
+mod closing;
+mod line;
+mod node;
+mod scope;
+mod view;
+
+pub use ask::{Ask, Class, Order, Path, RoomKey, Size};
+pub use line::Place;
+pub use node::Phase;
+pub use scope::{Level, NodeKey, Scope, access_word};
+pub use view::{GateView, Learned};
+
+use closing::Fallback;
+use line::{Check, Entry, Lines};
+use node::{Node, Pass};
+use scope::Scopes;
 
 /// What the scheduler must know.
 #[derive(Debug, Clone)]
 pub struct CoreSettings {
+    /// Whom a refusal stops.
+    pub scope: Scope,
     /// The first rate tried.
     pub start_rate: Rate,
-    /// Never faster than this.
-    pub ceiling: Rate,
+    /// Learning never goes above this: the operator's pin.
+    pub pin: Rate,
     /// How many requests may go at once after a pause.
     pub burst: u32,
-    /// Longest line, in requests.
+    /// The whole egress' fixed ceiling, besides what is learned.
+    pub ceiling: Option<Ceiling>,
+    /// Fixed ceilings of tenants.
+    pub tenant_ceilings: Vec<(TenantId, Ceiling)>,
+    /// Requests in flight at once.
+    pub max_in_flight: usize,
+    /// Requests in line, all tenants together.
     pub max_waiting: usize,
+    /// Decoded bytes in line, all tenants together.
+    pub max_waiting_bytes: u64,
+    /// Requests in line of one tenant.
+    pub max_tenant_waiting: u32,
+    /// Decoded bytes in line of one tenant.
+    pub max_tenant_bytes: u64,
+    /// Gates of tenants, families and rooms that are remembered.
+    pub max_gates: usize,
     /// A stated wait is honoured up to this.
     pub max_gate: Duration,
 }
 
-/// A place in line: lower goes first. Kept across a replay, so that a refused request goes back to the head.
+/// Arrival order: lower goes first within a flow. Kept across a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Turn(u64);
+pub struct Turn(u64);
 
 /// One request that has left the line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flight(u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flight {
+    index: usize,
+    number: u64,
+}
 
 /// Why a request may not wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// Its turn would come after its deadline.
     Deadline,
-    /// The line is as long as it may be.
+    /// The line is as long as it may be, and this is the longest part of it.
     Full,
 }
 
 /// What a waiter is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Send now.
     Go(Flight),
     /// Not in time; a retry after this long would be.
     Refused(Reason, Duration),
 }
 
-/// Whether requests may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// None before this instant.
-    Closed(Instant),
-    /// One at a time, until one is accepted.
-    HalfOpen(Option<Flight>),
-    /// At the rate.
-    Open,
-}
-
-/// The scheduler of one upstream. `W` is whatever reaches the waiter.
+/// The scheduler of one upstream. `W` is whatever reaches a waiter.
 #[derive(Debug)]
-pub(super) struct Core<W> {
+pub struct Core<W> {
     settings: CoreSettings,
-    line: BTreeMap<Turn, Waiter<W>>,
-    deadlines: BTreeSet<(Instant, Turn)>,
-    phase: Phase,
-    bucket: Bucket,
-    estimate: Estimate,
+    lines: Lines<W>,
+    egress: Node,
+    gates: HashMap<NodeKey, Node>,
+    scopes: Scopes,
+    ceilings: Ceilings,
+    has_egress_place: bool,
+    flights: Slab<InFlight>,
     fallback: Fallback,
+    next_number: u64,
     next_turn: u64,
-    next_flight: u64,
-}
-
-#[derive(Debug)]
-struct Waiter<W> {
-    reach: W,
-    joined_at: Instant,
-    deadline: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Fallback {
-    wait: Duration,
-    used_at: Option<Instant>,
+struct InFlight {
+    number: u64,
+    path: Path,
+    line: TenantId,
+    departed_at: Instant,
 }
 
 impl<W> Core<W> {
     /// An open gate with a full bucket.
-    pub(super) fn new(now: Instant, settings: CoreSettings) -> Self {
-        let estimate = Estimate::new(now, settings.start_rate, settings.ceiling);
+    pub fn new(now: Instant, settings: CoreSettings) -> Self {
         Self {
-            bucket: Bucket::full(now, estimate.rate(), settings.burst),
-            estimate,
-            line: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            phase: Phase::Open,
-            fallback: Fallback { wait: FALLBACK, used_at: None },
+            lines: Lines::new(),
+            egress: Node::new(now, settings.start_rate, settings.pin, settings.burst),
+            gates: HashMap::new(),
+            scopes: Scopes::new(settings.scope),
+            ceilings: Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings),
+            has_egress_place: false,
+            flights: Slab::new(),
+            fallback: Fallback::new(),
+            next_number: 0,
             next_turn: 0,
-            next_flight: 0,
             settings,
         }
     }
 
-    /// The next free place, behind everybody who came before.
-    pub(super) fn turn(&mut self) -> Turn {
+    /// The next free turn, behind everybody who came before.
+    pub fn turn(&mut self) -> Turn {
         self.next_turn += 1;
         Turn(self.next_turn)
     }
 
-    /// Stands in line at `turn` until `deadline`. Follow with [`Core::release`].
+    /// Stands in line at `turn`. Follow with [`Core::release`]. Someone else may be told to leave for it.
     ///
     /// # Errors
     /// The verdict for a request that cannot be served in time, and its way to the waiter.
-    pub(super) fn join(
+    pub fn join(
         &mut self,
         now: Instant,
         turn: Turn,
-        deadline: Instant,
+        ask: Ask,
         reach: W,
-    ) -> Result<(), (W, Verdict)> {
-        let ahead = self.line.range(..turn).count();
-        let wait = self.projected_wait(now, ahead);
-        // A replay re-enters in front of somebody and was counted when it first came.
-        if self.line.len() >= self.settings.max_waiting && ahead == self.line.len() {
-            return Err((reach, Verdict::Refused(Reason::Full, wait)));
-        }
-        if now + wait > deadline {
+        mut offer: impl FnMut(W, Verdict) -> bool,
+    ) -> Result<Place, (W, Verdict)> {
+        let wait = self.projected_wait(now, &ask);
+        if now.checked_add(wait).is_none_or(|turn_at| turn_at > ask.deadline) {
             return Err((reach, Verdict::Refused(Reason::Deadline, wait)));
         }
-        if self.line.is_empty() {
-            self.estimate.idle(now);
+        let (waiting, bytes) = self.lines.held_by(ask.line);
+        let is_replay = turn.0 < self.next_turn;
+        if !is_replay
+            && (waiting >= self.settings.max_tenant_waiting
+                || bytes + u64::from(ask.bytes) > self.settings.max_tenant_bytes)
+        {
+            return Err((reach, Verdict::Refused(Reason::Full, wait)));
         }
-        self.line.insert(turn, Waiter { reach, joined_at: now, deadline });
-        self.deadlines.insert((deadline, turn));
-        Ok(())
+        while !is_replay && self.is_full(&ask) {
+            let Some(pushed) = self.lines.push_out(ask.line) else {
+                return Err((reach, Verdict::Refused(Reason::Full, wait)));
+            };
+            let wait = self.projected_wait(now, &pushed.ask);
+            offer(pushed.reach, Verdict::Refused(Reason::Full, wait));
+        }
+        if !self.lines.is_ready() {
+            self.egress.idle(now);
+        }
+        Ok(self.lines.join(now, turn, ask, reach))
     }
 
     /// Leaves the line; nothing happens if it already left.
-    pub(super) fn leave(&mut self, turn: Turn) {
-        if let Some(waiter) = self.line.remove(&turn) {
-            self.deadlines.remove(&(waiter.deadline, turn));
-        }
+    pub fn leave(&mut self, place: Place) {
+        self.lines.leave(place);
+    }
+
+    /// A client's request is over, replays included: the next write of its flow may go.
+    pub fn finish(&mut self, ask: &Ask, turn: Turn) {
+        self.lines.finish(ask, turn);
+    }
+
+    /// Sends past the line, because the operator or the mode says so. Returns the wait that the line would have meant.
+    pub fn pass(&mut self, now: Instant, ask: &Ask) -> (Flight, Duration) {
+        let wait = self.projected_wait(now, ask);
+        (self.depart(now, ask), wait)
     }
 
     /// Tells everyone whose turn or deadline has come. `offer` answers whether the waiter was still there:
     /// a token offered to nobody stays in the bucket.
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
-    pub(super) fn release(
-        &mut self,
-        now: Instant,
-        mut offer: impl FnMut(W, Verdict) -> bool,
-    ) -> Option<Instant> {
+    pub fn release(&mut self, now: Instant, mut offer: impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
         self.give_up(now, &mut offer);
-        if let Phase::Closed(until) = self.phase
-            && until <= now
-        {
-            self.phase = Phase::HalfOpen(None);
-            self.bucket.drain(now);
-        }
-        let next_at = match self.phase {
-            Phase::Closed(until) => Some(until),
-            Phase::HalfOpen(Some(_)) => None,
-            Phase::HalfOpen(None) => {
-                if let Some(flight) = self.let_one_go(now, &mut offer) {
-                    self.phase = Phase::HalfOpen(Some(flight));
-                }
-                None
-            }
-            Phase::Open => self.pour(now, &mut offer),
-        };
-        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let next_at = if self.line.is_empty() { None } else { next_at };
-        next_at.into_iter().chain(deadline).min()
+        self.lines.unpark(now);
+        let next_at = self.pour(now, &mut offer);
+        let narrow_at = self.probe_narrow(now, &mut offer);
+        [next_at, narrow_at, self.lines.next_wake_at(), self.lines.next_deadline_at()].into_iter().flatten().min()
     }
 
-    /// A request was answered. `sent_at` tells which episode the answer belongs to.
-    pub(super) fn learn(&mut self, now: Instant, flight: Flight, sent_at: Instant, signal: Signal) {
-        match signal {
-            Signal::Accepted if self.phase == Phase::HalfOpen(Some(flight)) => {
-                self.phase = Phase::Open;
-                self.estimate.idle(now);
-            }
-            Signal::Accepted => {}
-            Signal::Throttled(wait) => {
-                let closed_for = self.wait_of(now, wait, flight);
-                self.estimate.refused(now, sent_at, closed_for);
-                self.bucket.set_rate(now, self.estimate.rate());
-                let until = now + closed_for;
-                self.phase = match self.phase {
-                    // Of two refusals the later instant wins.
-                    Phase::Closed(other) => Phase::Closed(until.max(other)),
-                    Phase::HalfOpen(_) | Phase::Open => Phase::Closed(until),
-                };
-            }
-        }
-    }
-
-    /// A request in flight ended without an answer: the next may probe.
-    pub(super) fn forget(&mut self, flight: Flight) {
-        if self.phase == Phase::HalfOpen(Some(flight)) {
-            self.phase = Phase::HalfOpen(None);
-        }
-    }
-
-    /// A request never left: its token comes back.
-    pub(super) fn refund(&mut self, flight: Flight) {
-        self.forget(flight);
-        self.bucket.give_back();
-    }
-
-    /// Whether requests may go.
-    pub(super) fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// The rate in force.
-    pub(super) fn rate(&self) -> Rate {
-        self.estimate.rate()
-    }
-
-    /// Requests in line.
-    pub(super) fn waiting(&self) -> usize {
-        self.line.len()
-    }
-
-    /// When the first in line joined it.
-    pub(super) fn oldest_joined_at(&self) -> Option<Instant> {
-        self.line.first_key_value().map(|(_, waiter)| waiter.joined_at)
-    }
-
-    fn projected_wait(&self, now: Instant, ahead: usize) -> Duration {
-        let behind = u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1);
-        match self.phase {
-            Phase::Closed(until) => {
-                let paced = Duration::from_secs_f64(f64::from(behind - 1) / self.rate().per_second());
-                until.saturating_duration_since(now).saturating_add(paced)
-            }
-            Phase::HalfOpen(_) | Phase::Open => self.bucket.time_for(now, behind),
-        }
-    }
-
-    /// Refuses everyone whose deadline passed or lies before the gate can reopen: waiting on would be in vain.
-    fn give_up(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) {
-        let reopens_at = match self.phase {
-            Phase::Closed(until) => until,
-            Phase::HalfOpen(_) | Phase::Open => now,
-        };
-        while let Some((deadline, turn)) = self.deadlines.first().copied() {
-            if deadline > now && deadline >= reopens_at {
-                break;
-            }
-            self.deadlines.pop_first();
-            let ahead = self.line.range(..turn).count();
-            let wait = self.projected_wait(now, ahead);
-            if let Some(waiter) = self.line.remove(&turn) {
-                offer(waiter.reach, Verdict::Refused(Reason::Deadline, wait));
-            }
-        }
-    }
-
+    /// Lets requests go as long as the widest gate allows it.
     fn pour(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
-        loop {
-            let next_at = self.bucket.next_at(now);
-            if self.line.is_empty() {
-                return None;
+        while self.lines.is_ready() && self.flights.len() < self.settings.max_in_flight {
+            match self.egress.pass(now) {
+                Pass::AfterProbe => return None,
+                Pass::At(_) if self.egress.phase == Phase::Open => return Some(self.egress.backlogged(now)),
+                Pass::At(until) => return self.probe_egress(now, until, offer),
+                Pass::Now => {}
             }
-            if next_at > now {
-                self.estimate.backlogged(now);
-                self.bucket.set_rate(now, self.estimate.rate());
-                return Some(
-                    self.bucket.next_at(now).min(now + GROWTH_STEP).max(now + Duration::from_micros(1)),
-                );
+            if !self.has_egress_place {
+                if let Err(at) = self.ceilings.egress(now) {
+                    return Some(at);
+                }
+                self.has_egress_place = true;
             }
-            self.let_one_go(now, offer);
-        }
-    }
-
-    fn let_one_go(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Flight> {
-        while let Some((turn, waiter)) = self.line.pop_first() {
-            self.deadlines.remove(&(waiter.deadline, turn));
-            self.next_flight += 1;
-            let flight = Flight(self.next_flight);
-            if offer(waiter.reach, Verdict::Go(flight)) {
-                self.bucket.take(now);
-                self.estimate.sent();
-                return Some(flight);
-            }
+            let entry = if self.egress.phase == Phase::HalfOpen(None) { self.first_to_try(now) } else { self.next(now) };
+            let Some(entry) = entry else { return None };
+            self.send(now, entry, offer);
         }
         None
     }
 
-    fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
-        let stated = match wait {
-            Wait::Stated(stated) if !stated.is_zero() => stated.min(self.settings.max_gate),
-            // A refusal that says "now" does not say when.
-            Wait::Malformed | Wait::Missing | Wait::Stated(_) => {
-                let usual = Duration::from_secs_f64(2.0 / self.rate().per_second());
-                self.fallback.next(now).min(usual.max(Duration::from_secs(1)))
+    /// The next in order whose own gates are open.
+    fn next(&mut self, now: Instant) -> Option<Entry<W>> {
+        let Self { lines, gates, ceilings, .. } = self;
+        lines.next(|ask| check(gates, ceilings, now, ask))
+    }
+
+    /// The next in order, but no upload of megabytes if anything else waits.
+    fn first_to_try(&mut self, now: Instant) -> Option<Entry<W>> {
+        let Self { lines, gates, ceilings, .. } = self;
+        let may_go = |ask: &Ask| ask.size != Size::Large && own_gates(gates, ask).all(|key| is_open(gates, key));
+        match lines.find(may_go) {
+            Some(small) => Some(small),
+            None => lines.next(|ask| check(gates, ceilings, now, ask)),
+        }
+    }
+
+    fn send(&mut self, now: Instant, entry: Entry<W>, offer: &mut impl FnMut(W, Verdict) -> bool) -> bool {
+        let flight = self.depart(now, &entry.ask);
+        let was_there = offer(entry.reach, Verdict::Go(flight));
+        if was_there {
+            self.has_egress_place = false;
+        } else {
+            self.refund(flight);
+            self.lines.finish(&entry.ask, entry.turn);
+        }
+        was_there
+    }
+
+    fn depart(&mut self, now: Instant, ask: &Ask) -> Flight {
+        self.next_number += 1;
+        let (number, path, line) = (self.next_number, ask.path, ask.line);
+        let index = self.flights.insert(InFlight { number, path, line, departed_at: now });
+        let flight = Flight { index, number };
+        self.egress.depart(now, flight);
+        for key in levels(&path) {
+            if let Some(gate) = self.gates.get_mut(&key) {
+                gate.depart(now, flight);
             }
+        }
+        flight
+    }
+
+    fn is_full(&self, ask: &Ask) -> bool {
+        self.lines.waiting() >= self.settings.max_waiting
+            || self.lines.bytes() + u64::from(ask.bytes) > self.settings.max_waiting_bytes
+    }
+
+    /// Refuses everyone whose deadline passed or lies before anybody can go: waiting on would be in vain.
+    fn give_up(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) {
+        let reopens_at = match self.egress.phase {
+            Phase::Closed(until) if !self.scopes.is_auto() => until,
+            // A refusal that nothing has narrowed yet may still be found not to concern them.
+            Phase::Closed(until) if self.egress.episode.is_none() => until,
+            Phase::Closed(_) | Phase::HalfOpen(_) | Phase::Open => now,
         };
-        stated + (stated / 10).min(MAX_JITTER).mul_f64(fraction(flight.0))
+        while let Some(entry) = self.lines.expired(now, reopens_at) {
+            let wait = self.projected_wait(now, &entry.ask);
+            offer(entry.reach, Verdict::Refused(Reason::Deadline, wait));
+        }
+    }
+
+    /// When a request that joined now would go, as far as can be told.
+    ///
+    /// Its line gets `weight` of every round's turns, and no more rounds are needed than the line is long.
+    fn projected_wait(&self, now: Instant, ask: &Ask) -> Duration {
+        let (own, _) = self.lines.held_by(ask.line);
+        let weight = u64::from(ask.weight.get());
+        let rounds = (u64::from(own) + 1).div_ceil(weight);
+        let others = self.lines.weight().saturating_sub(if own > 0 { weight } else { 0 });
+        let in_rounds = rounds.saturating_mul(others).saturating_add(u64::from(own) + 1);
+        let everybody = u64::try_from(self.lines.waiting()).unwrap_or(u64::MAX).saturating_add(1);
+        let ahead = u32::try_from(in_rounds.min(everybody)).unwrap_or(u32::MAX);
+        let own_gates = levels(&ask.path).into_iter().filter_map(|key| self.gates.get(&key));
+        own_gates.map(|gate| gate.time_for(now, own + 1)).fold(self.egress.time_for(now, ahead), Duration::max)
     }
 }
 
-impl Fallback {
-    /// Doubles at each use and decays with time: a quiet stretch as long as the wait halves it again.
-    fn next(&mut self, now: Instant) -> Duration {
-        let quiet = self.used_at.map_or(MAX_FALLBACK, |used_at| now.saturating_duration_since(used_at));
-        let wait = if quiet > self.wait * 2 { FALLBACK } else { (self.wait * 2).min(MAX_FALLBACK) };
-        *self = Self { wait, used_at: Some(now) };
-        wait
+/// The gates on a request's way, but the widest.
+fn levels(path: &Path) -> [NodeKey; 3] {
+    [path.at(Level::Tenant), path.at(Level::Family), path.at(Level::Room)]
+}
+
+fn own_gates<'a>(gates: &'a HashMap<NodeKey, Node>, ask: &Ask) -> impl Iterator<Item = NodeKey> + use<'a> {
+    let any = !gates.is_empty();
+    levels(&ask.path).into_iter().filter(move |key| any && gates.contains_key(key))
+}
+
+fn is_open(gates: &HashMap<NodeKey, Node>, key: NodeKey) -> bool {
+    gates.get(&key).is_none_or(|gate| gate.phase == Phase::Open)
+}
+
+fn check(gates: &mut HashMap<NodeKey, Node>, ceilings: &Ceilings, now: Instant, ask: &Ask) -> Check {
+    for key in levels(&ask.path) {
+        let Some(gate) = gates.get_mut(&key) else { continue };
+        let until = match gate.pass(now) {
+            Pass::Now => continue,
+            Pass::AfterProbe => None,
+            Pass::At(_) if gate.phase == Phase::Open => Some(gate.backlogged(now)),
+            Pass::At(until) => Some(until),
+        };
+        // A line may be shared by strangers: only its own tenant's gate holds all of it up.
+        return match key {
+            NodeKey::Tenant(tenant) if tenant == ask.line => Check::TenantWaits(until),
+            _ => Check::FlowWaits(until),
+        };
+    }
+    match ceilings.tenant(now, ask.path.tenant) {
+        Ok(()) => Check::Go,
+        Err(at) => Check::TenantWaits(Some(at)),
     }
 }
 
-/// A number in 0..1 that differs from flight to flight (splitmix64): jitter needs no more.
-fn fraction(seed: u64) -> f64 {
-    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let top = u32::try_from(mixed >> 32).unwrap_or_default();
-    f64::from(top) / f64::from(u32::MAX)
-}
+/// Every line has at least one turn in a round.
+pub const PLAIN_WEIGHT: NonZeroU32 = NonZeroU32::MIN;
 
 #[cfg(test)]
 mod tests;

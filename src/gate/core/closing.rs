@@ -1,0 +1,248 @@
+//! What an answer changes: gates close, reopen, or turn out to have been somebody else's.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gate::signal::{Signal, Wait};
+
+use super::node::{Episode, Node};
+use super::scope::{Level, NodeKey, Scopes};
+use super::{Core, Flight, InFlight, Path, Phase, Reason, Size, Verdict};
+
+/// Jitter after a stated wait is at most this much, and at most a tenth of the wait (GATE 3).
+const MAX_JITTER: Duration = Duration::from_secs(1);
+/// How long a refusal holds before one request may find out how far it reaches; then one each `PROBE_EVERY` (GATE 3).
+const FIRST_PROBE: Duration = Duration::from_secs(1);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// The wait assumed when an answer states none: doubles with each use, decays with time (GATE 4).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fallback {
+    wait: Duration,
+    used_at: Option<Instant>,
+}
+
+const FALLBACK: Duration = Duration::from_secs(15);
+const MAX_FALLBACK: Duration = Duration::from_secs(60);
+
+impl Fallback {
+    pub(super) fn new() -> Self {
+        Self { wait: FALLBACK, used_at: None }
+    }
+
+    fn next(&mut self, now: Instant) -> Duration {
+        let quiet = self.used_at.map_or(MAX_FALLBACK, |used_at| now.saturating_duration_since(used_at));
+        let wait = if quiet > self.wait * 2 { FALLBACK } else { (self.wait * 2).min(MAX_FALLBACK) };
+        *self = Self { wait, used_at: Some(now) };
+        wait
+    }
+}
+
+impl<W> Core<W> {
+    /// A request was answered. `sent_at` tells which episode the answer belongs to. Follow with [`Core::release`].
+    pub fn learn(&mut self, now: Instant, flight: Flight, sent_at: Instant, signal: Signal, offer: impl FnMut(W, Verdict) -> bool) {
+        let Some(known) = self.land(flight) else { return };
+        match signal {
+            Signal::Accepted => self.accepted(now, flight, &known, sent_at),
+            Signal::Throttled(wait) => self.refused(now, flight, &known, sent_at, wait, offer),
+        }
+    }
+
+    /// A request in flight ended without an answer: the next may try its gates.
+    pub fn forget(&mut self, flight: Flight) {
+        let Some(known) = self.land(flight) else { return };
+        self.each_gate(&known, |gate| gate.forget(flight));
+    }
+
+    /// A request never left: its tokens come back.
+    pub fn refund(&mut self, flight: Flight) {
+        let Some(known) = self.land(flight) else { return };
+        self.each_gate(&known, |gate| gate.refund(flight));
+    }
+
+    fn land(&mut self, flight: Flight) -> Option<InFlight> {
+        self.flights.get(flight.index).filter(|known| known.number == flight.number)?;
+        self.flights.try_remove(flight.index)
+    }
+
+    /// Tells every gate on the way; those that changed wake their lines.
+    fn each_gate(&mut self, known: &InFlight, mut tell: impl FnMut(&mut Node) -> bool) {
+        tell(&mut self.egress);
+        if self.gates.is_empty() {
+            return;
+        }
+        let mut has_changed = false;
+        for key in super::levels(&known.path) {
+            has_changed |= self.gates.get_mut(&key).is_some_and(&mut tell);
+        }
+        if has_changed {
+            self.lines.wake_line(known.line);
+        }
+    }
+
+    fn accepted(&mut self, now: Instant, flight: Flight, known: &InFlight, sent_at: Instant) {
+        self.each_gate(known, |gate| gate.accepted(now, flight));
+        self.scopes.accepted(known.path, sent_at);
+        if !self.scopes.is_auto() {
+            return;
+        }
+        let mut keys = vec![NodeKey::Egress];
+        keys.extend(super::levels(&known.path).into_iter().filter(|key| self.gates.contains_key(key)));
+        for key in keys {
+            self.narrow(now, key, known, sent_at);
+        }
+    }
+
+    /// If what closed `key` is proved narrower by an acceptance sent after the refusal, the narrower gates close instead.
+    fn narrow(&mut self, now: Instant, key: NodeKey, known: &InFlight, sent_at: Instant) {
+        let level = key.level();
+        let Some(episode) = self.node(key).and_then(|gate| gate.episode.as_ref()) else { return };
+        let proof = |(refused, refused_at, _): &(Path, Instant, Instant)| {
+            if sent_at > *refused_at { Scopes::proves(level, refused, &known.path) } else { None }
+        };
+        // Every refusal of the episode must be told apart from this acceptance: one that shares its gate is no stranger's.
+        let Some(narrower) = episode.refused.iter().map(proof).collect::<Option<Vec<_>>>().and_then(|found| found.into_iter().max()) else {
+            return;
+        };
+        let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
+        self.close_instead(now, narrower, &episode);
+        match key.tenant() {
+            Some(_) => self.lines.wake_line(known.line),
+            None => {}
+        }
+    }
+
+    fn close_instead(&mut self, now: Instant, level: Level, episode: &Episode) {
+        for refused in &episode.refused {
+            self.scopes.narrow(now, refused.0.family, level);
+            self.close(now, refused.0.at(level), *refused);
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Instant,
+        flight: Flight,
+        known: &InFlight,
+        sent_at: Instant,
+        wait: Wait,
+        mut offer: impl FnMut(W, Verdict) -> bool,
+    ) {
+        let until = now + self.wait_of(now, wait, flight);
+        let level = self.scopes.level(now, known.path.family, None);
+        let key = known.path.at(level);
+        // Half-open gates that this request tried without being what refused it stay for the next to try.
+        self.each_gate(known, |gate| gate.forget(flight));
+        self.close(now, key, (known.path, sent_at, until));
+        if let Some((wider, all)) = self.scopes.widened(now, known.path, until) {
+            for (path, until) in all {
+                self.close(now, path.at(wider), (path, now, until));
+            }
+        }
+        self.give_up_behind(now, key, &mut offer);
+    }
+
+    fn close(&mut self, now: Instant, key: NodeKey, refused: (Path, Instant, Instant)) {
+        self.make_room(now);
+        let (start, pin, burst) = (self.egress.rate(), self.settings.pin, self.settings.burst);
+        let gate = match key {
+            NodeKey::Egress => &mut self.egress,
+            _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
+        };
+        gate.close(now, refused, now + FIRST_PROBE);
+    }
+
+    /// Whoever stands behind a narrow gate that reopens after his deadline is told now; the widest gate's are told by `release`.
+    fn give_up_behind(&mut self, now: Instant, key: NodeKey, offer: &mut impl FnMut(W, Verdict) -> bool) {
+        let (Some(tenant), Some(gate)) = (key.tenant(), self.gates.get(&key)) else { return };
+        let Phase::Closed(until) = gate.phase else { return };
+        let hopeless = |ask: &super::Ask| ask.deadline < until && ask.path.at(key.level()) == key;
+        for entry in self.lines.drop_where(tenant, hopeless) {
+            let wait = self.projected_wait(now, &entry.ask);
+            offer(entry.reach, Verdict::Refused(Reason::Deadline, wait));
+        }
+    }
+
+    /// While everybody is stopped by a refusal of unknown reach, one small safe request of somebody else may try.
+    pub(super) fn probe_egress(&mut self, now: Instant, until: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+        let probe_at = self.probe(now, NodeKey::Egress, offer);
+        Some(probe_at.map_or(until, |at| at.min(until)))
+    }
+
+    /// The same for gates of tenants and families.
+    pub(super) fn probe_narrow(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+        if !self.scopes.is_auto() || self.gates.is_empty() || !matches!(self.egress.phase, Phase::Open) {
+            return None;
+        }
+        let tried: Vec<NodeKey> = self.gates.iter().filter(|(_, gate)| gate.episode.is_some() && matches!(gate.phase, Phase::Closed(_))).map(|(key, _)| *key).collect();
+        tried.into_iter().filter_map(|key| self.probe(now, key, offer)).min()
+    }
+
+    /// Returns when the next probe through `key` may go; none if there is nothing to find out.
+    fn probe(&mut self, now: Instant, key: NodeKey, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+        if !self.scopes.is_auto() {
+            return None;
+        }
+        let level = key.level();
+        let gate = self.node(key)?;
+        let Phase::Closed(until) = gate.phase else { return None };
+        let episode = gate.episode.as_mut()?;
+        let refused = episode.refused.clone();
+        if episode.probe_at > now {
+            return Some(episode.probe_at).filter(|at| *at < until);
+        }
+        episode.probe_at = now + PROBE_EVERY;
+        let next_at = Some(now + PROBE_EVERY).filter(|at| *at < until);
+        let would_tell = |path: &Path| refused.iter().all(|(other, ..)| Scopes::proves(level, other, path).is_some());
+        let latest = refused.iter().map(|(_, sent_at, _)| *sent_at).max()?;
+        let is_under_way = self.flights.iter().any(|(_, flight)| flight.departed_at > latest && would_tell(&flight.path));
+        if is_under_way {
+            return next_at;
+        }
+        let gates = &self.gates;
+        let others_open = |path: &Path| super::levels(path).into_iter().all(|other| other == key || super::is_open(gates, other));
+        if let Some(entry) = self.lines.find(|ask| ask.size == Size::Probe && would_tell(&ask.path) && others_open(&ask.path)) {
+            self.send(now, entry, offer);
+        }
+        next_at
+    }
+
+    fn node(&mut self, key: NodeKey) -> Option<&mut Node> {
+        match key {
+            NodeKey::Egress => Some(&mut self.egress),
+            _ => self.gates.get_mut(&key),
+        }
+    }
+
+    /// Forgets the gates that were used longest ago when there are too many: a tenth at once, so that it is seldom.
+    fn make_room(&mut self, now: Instant) {
+        if self.gates.len() < self.settings.max_gates {
+            return;
+        }
+        let mut ages: Vec<Duration> = self.gates.values().map(|gate| now.saturating_duration_since(gate.used_at)).collect();
+        let tenth = ages.len() / 10;
+        let (_, limit, _) = ages.select_nth_unstable_by(tenth, |one, other| other.cmp(one));
+        let limit = *limit;
+        self.gates.retain(|_, gate| now.saturating_duration_since(gate.used_at) < limit);
+    }
+
+    fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
+        let stated = match wait {
+            Wait::Stated(stated) if !stated.is_zero() => stated.min(self.settings.max_gate),
+            Wait::Stated(_) | Wait::Malformed | Wait::Missing => {
+                let usual = Duration::from_secs_f64(2.0 / self.egress.rate().per_second());
+                self.fallback.next(now).min(usual.max(Duration::from_secs(1)))
+            }
+        };
+        stated + (stated / 10).min(MAX_JITTER).mul_f64(fraction(flight.number))
+    }
+}
+
+/// A number in 0..1 that differs from flight to flight (splitmix64): jitter needs no more.
+fn fraction(seed: u64) -> f64 {
+    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let top = u32::try_from(mixed >> 32).unwrap_or_default();
+    f64::from(top) / f64::from(u32::MAX)
+}

@@ -1,0 +1,194 @@
+//! One gate: whether requests may pass it, how fast, and what an answer changes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gate::bucket::{Bucket, Rate};
+use crate::gate::learn::Estimate;
+
+use super::Flight;
+use super::ask::Path;
+
+/// A growing estimate is looked at this often while requests wait.
+const GROWTH_STEP: Duration = Duration::from_millis(100);
+
+/// Whether requests may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// None before this instant.
+    Closed(Instant),
+    /// One at a time, until one is accepted.
+    HalfOpen(Option<Flight>),
+    /// At the rate.
+    Open,
+}
+
+/// When the next request may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Not before the request that tries the gate is answered.
+    AfterProbe,
+    /// At this instant.
+    At(Instant),
+    /// Now.
+    Now,
+}
+
+/// One refusal and what has been learned about its reach.
+#[derive(Debug, Clone)]
+pub(super) struct Episode {
+    /// Who was refused, when that request was sent, and until when the API said to wait.
+    pub(super) refused: Vec<(Path, Instant, Instant)>,
+    /// The rate before the refusal, should it turn out to concern somebody else.
+    before: Estimate,
+    /// When the next request may find out how far the refusal reaches.
+    pub(super) probe_at: Instant,
+}
+
+/// A gate on the way of some requests.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) phase: Phase,
+    pub(super) episode: Option<Episode>,
+    pub(super) used_at: Instant,
+    bucket: Bucket,
+    estimate: Estimate,
+}
+
+/// Refusals of one episode that are told apart; more are alike.
+const MAX_REFUSED: usize = 16;
+
+impl Node {
+    /// An open gate with a full bucket.
+    pub(super) fn new(now: Instant, start: Rate, ceiling: Rate, burst: u32) -> Self {
+        let estimate = Estimate::new(now, start, ceiling);
+        let bucket = Bucket::full(now, estimate.rate(), burst);
+        Self { phase: Phase::Open, episode: None, used_at: now, bucket, estimate }
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        self.estimate.rate()
+    }
+
+    /// When the next request may pass. A closed gate whose time has come turns half-open.
+    pub(super) fn pass(&mut self, now: Instant) -> Pass {
+        if let Phase::Closed(until) = self.phase
+            && until <= now
+        {
+            self.phase = Phase::HalfOpen(None);
+            self.episode = None;
+            self.bucket.drain(now);
+        }
+        match self.phase {
+            Phase::Closed(until) => Pass::At(until),
+            Phase::HalfOpen(Some(_)) => Pass::AfterProbe,
+            Phase::HalfOpen(None) => Pass::Now,
+            Phase::Open => match self.bucket.next_at(now) {
+                at if at <= now => Pass::Now,
+                at => Pass::At(at),
+            },
+        }
+    }
+
+    /// Requests wait for this gate's tokens: the rate may grow. Returns when to look again.
+    pub(super) fn backlogged(&mut self, now: Instant) -> Instant {
+        self.estimate.backlogged(now);
+        self.bucket.set_rate(now, self.estimate.rate());
+        self.bucket.next_at(now).min(now + GROWTH_STEP).max(now + Duration::from_micros(1))
+    }
+
+    /// Nobody waits for it.
+    pub(super) fn idle(&mut self, now: Instant) {
+        self.estimate.idle(now);
+    }
+
+    /// A request passes.
+    pub(super) fn depart(&mut self, now: Instant, flight: Flight) {
+        self.used_at = now;
+        if self.phase == Phase::HalfOpen(None) {
+            self.phase = Phase::HalfOpen(Some(flight));
+        }
+        self.bucket.take(now);
+        self.estimate.sent();
+    }
+
+    /// The request in flight was accepted. True if that opened the gate.
+    pub(super) fn accepted(&mut self, now: Instant, flight: Flight) -> bool {
+        let opens = self.phase == Phase::HalfOpen(Some(flight));
+        if opens {
+            self.phase = Phase::Open;
+            self.estimate.idle(now);
+        }
+        opens
+    }
+
+    /// The request in flight ended without an answer. True if the next may now try.
+    pub(super) fn forget(&mut self, flight: Flight) -> bool {
+        let frees = self.phase == Phase::HalfOpen(Some(flight));
+        if frees {
+            self.phase = Phase::HalfOpen(None);
+        }
+        frees
+    }
+
+    /// The request never left: its token comes back.
+    pub(super) fn refund(&mut self, flight: Flight) -> bool {
+        self.bucket.give_back();
+        self.forget(flight)
+    }
+
+    /// Closes until `until`, or longer if it is already closed for longer. `probe_at` is when its reach may be tried.
+    pub(super) fn close(&mut self, now: Instant, refused: (Path, Instant, Instant), probe_at: Instant) {
+        let (_, sent_at, until) = refused;
+        let before = self.estimate.clone();
+        self.estimate.refused(now, sent_at, until.saturating_duration_since(now));
+        self.bucket.set_rate(now, self.estimate.rate());
+        let episode = self.episode.get_or_insert(Episode { refused: Vec::new(), before, probe_at });
+        if episode.refused.len() < MAX_REFUSED {
+            episode.refused.push(refused);
+        }
+        self.phase = match self.phase {
+            Phase::Closed(other) => Phase::Closed(until.max(other)),
+            Phase::HalfOpen(_) | Phase::Open => Phase::Closed(until),
+        };
+        self.used_at = now;
+    }
+
+    /// The refusal did not concern this gate: it opens as if nothing had been.
+    pub(super) fn acquit(&mut self, now: Instant) -> Option<Episode> {
+        let episode = self.episode.take()?;
+        self.estimate = episode.before.clone();
+        self.estimate.idle(now);
+        self.bucket.set_rate(now, self.estimate.rate());
+        self.phase = Phase::Open;
+        Some(episode)
+    }
+
+    /// Time for `count` requests to pass.
+    pub(super) fn time_for(&self, now: Instant, count: u32) -> Duration {
+        match self.phase {
+            Phase::Closed(until) => {
+                let paced = f64::from(count.saturating_sub(1)) / self.rate().per_second();
+                until.saturating_duration_since(now).saturating_add(Duration::from_secs_f64(paced))
+            }
+            Phase::HalfOpen(_) | Phase::Open => self.bucket.time_for(now, count),
+        }
+    }
+
+    /// The operator has changed his mind about pin and burst.
+    pub(super) fn set_limits(&mut self, now: Instant, pin: Rate, burst: u32) {
+        self.estimate.set_ceiling(pin);
+        self.bucket.set_burst(burst);
+        self.bucket.set_rate(now, self.estimate.rate());
+    }
+
+    /// Takes over what an earlier process had learned.
+    pub(super) fn restore(&mut self, now: Instant, rate: Rate, closed_for: Option<Duration>) {
+        self.estimate.restore(rate);
+        self.bucket.set_rate(now, self.estimate.rate());
+        if let Some(closed_for) = closed_for {
+            self.phase = Phase::Closed(now + closed_for);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the scheduler shows of itself: for status and metrics, and for the next process.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gate::bucket::Rate;
+use crate::route::Family;
+
+use super::node::Node;
+use super::scope::{Level, NodeKey};
+use super::{Core, Phase};
+
+/// One gate, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GateView {
+    /// Which.
+    pub key: NodeKey,
+    /// Time until it reopens; none while it is not closed.
+    pub closed_for: Option<Duration>,
+    /// One request at a time tries whether it is open again.
+    pub is_half_open: bool,
+    /// Requests per second in force.
+    pub rate: Rate,
+}
+
+/// What an earlier process knew, relative to now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Learned {
+    /// A gate.
+    Gate(GateView),
+    /// How far refusals of a family reach.
+    Verdict(Family, Level),
+}
+
+impl<W> Core<W> {
+    /// Requests in line.
+    pub fn waiting(&self) -> usize {
+        self.lines.waiting()
+    }
+
+    /// Requests between permit and answer.
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// When the first of the next to give up joined.
+    pub fn oldest_joined_at(&self) -> Option<Instant> {
+        self.lines.oldest_joined_at()
+    }
+
+    /// The widest gate.
+    pub fn egress(&self, now: Instant) -> GateView {
+        view(now, NodeKey::Egress, &self.egress)
+    }
+
+    /// The narrower gates that are known.
+    pub fn gates(&self, now: Instant) -> impl Iterator<Item = GateView> {
+        self.gates.iter().map(move |(key, gate)| view(now, *key, gate))
+    }
+
+    /// How far refusals reach, as far as that is proved: family, level, age of the proof.
+    pub fn verdicts(&self, now: Instant) -> impl Iterator<Item = (Family, Level, Duration)> {
+        self.scopes.verdicts(now)
+    }
+
+    /// Takes over what an earlier process knew.
+    pub fn restore(&mut self, now: Instant, learned: Learned) {
+        match learned {
+            Learned::Verdict(family, level) => self.scopes.restore(now, family, level),
+            Learned::Gate(GateView { key: NodeKey::Egress, closed_for, rate, .. }) => {
+                self.egress.restore(now, rate, closed_for.map(|wait| wait.min(self.settings.max_gate)));
+            }
+            Learned::Gate(GateView { key, closed_for, rate, .. }) => {
+                if self.gates.len() < self.settings.max_gates {
+                    let (pin, burst) = (self.settings.pin, self.settings.burst);
+                    let gate = self.gates.entry(key).or_insert_with(|| Node::new(now, rate, pin, burst));
+                    gate.restore(now, rate, closed_for.map(|wait| wait.min(self.settings.max_gate)));
+                }
+            }
+        }
+    }
+
+    /// Takes new settings; what was learned and everyone in line stay.
+    pub fn reconfigure(&mut self, now: Instant, settings: super::CoreSettings) {
+        self.scopes.set(settings.scope);
+        self.ceilings = super::Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings);
+        self.egress.set_limits(now, settings.pin, settings.burst);
+        for gate in self.gates.values_mut() {
+            gate.set_limits(now, settings.pin, settings.burst);
+        }
+        self.settings = settings;
+    }
+}
+
+fn view(now: Instant, key: NodeKey, gate: &Node) -> GateView {
+    GateView {
+        key,
+        closed_for: match gate.phase {
+            Phase::Closed(until) => Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero()),
+            Phase::HalfOpen(_) | Phase::Open => None,
+        },
+        is_half_open: matches!(gate.phase, Phase::HalfOpen(_)),
+        rate: gate.rate(),
+    }
+}
