@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use tollgate::app::{App, Stop, logs};
 use tollgate::config::{self, Config, FileText, Overrides, Sources};
+use tollgate::demo::{self, DemoSettings};
 use tollgate::server::ca::Origin;
 use tollgate::sim;
 
@@ -32,6 +33,8 @@ enum Command {
     Config(RunArgs),
     /// Print the local CA's certificate
     Ca(RunArgs),
+    /// Run bots against a made-up Webex, without and with Tollgate, and compare
+    Demo(DemoArgs),
     /// Serve a made-up Webex with limits
     Sim(Box<sim::SimArgs>),
 }
@@ -62,6 +65,17 @@ struct RunArgs {
     state_dir: Option<String>,
 }
 
+/// What the demonstration may be told.
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Decides ids, contents and the order of the bots' work
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// How many bots; the limit grows with them
+    #[arg(long, value_name = "N", default_value = "25", value_parser = clap::value_parser!(u32).range(1..=i64::from(demo::MAX_BOTS)))]
+    bots: u32,
+}
+
 /// Codes: 0 well, 1 failed while running, 2 a fault in the configuration or the arguments.
 const FAILED: u8 = 1;
 const FAULT: u8 = 2;
@@ -77,6 +91,7 @@ pub(crate) fn run() -> ExitCode {
             .and_then(|sources| config::describe(&sources).map_err(fault))
             .map(|text| say(&text)),
         Command::Ca(args) => ca(&args),
+        Command::Demo(args) => on_runtime(demo::run(DemoSettings::new(args.seed, args.bots))),
         Command::Sim(args) => on_runtime(sim::run(*args)),
     };
     match ended {

@@ -21,3 +21,4 @@ pub mod config;
 pub mod admin;
 pub mod app;
 pub mod sim;
+pub mod demo;
