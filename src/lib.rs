@@ -22,3 +22,4 @@ pub mod admin;
 pub mod app;
 pub mod sim;
 pub mod demo;
+pub mod doctor;
