@@ -9,6 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use tollgate::app::{App, Stop, logs};
 use tollgate::config::{self, Config, FileText, Overrides, Sources};
+use tollgate::demo::{self, DemoSettings};
+use tollgate::doctor::{self, Finding};
 use tollgate::server::ca::Origin;
 use tollgate::sim;
 
@@ -32,6 +34,10 @@ enum Command {
     Config(RunArgs),
     /// Print the local CA's certificate
     Ca(RunArgs),
+    /// Run bots against a made-up Webex, without and with Tollgate, and compare
+    Demo(DemoArgs),
+    /// Look for what keeps a configuration from working: state, ports, the way to the API, the clock
+    Doctor(RunArgs),
     /// Serve a made-up Webex with limits
     Sim(Box<sim::SimArgs>),
 }
@@ -62,6 +68,17 @@ struct RunArgs {
     state_dir: Option<String>,
 }
 
+/// What the demonstration may be told.
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Decides ids, contents and the order of the bots' work
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// How many bots; the limit grows with them
+    #[arg(long, value_name = "N", default_value = "25", value_parser = clap::value_parser!(u32).range(1..=i64::from(demo::MAX_BOTS)))]
+    bots: u32,
+}
+
 /// Codes: 0 well, 1 failed while running, 2 a fault in the configuration or the arguments.
 const FAILED: u8 = 1;
 const FAULT: u8 = 2;
@@ -77,6 +94,8 @@ pub(crate) fn run() -> ExitCode {
             .and_then(|sources| config::describe(&sources).map_err(fault))
             .map(|text| say(&text)),
         Command::Ca(args) => ca(&args),
+        Command::Demo(args) => on_runtime(demo::run(DemoSettings::new(args.seed, args.bots))),
+        Command::Doctor(args) => diagnose(&args),
         Command::Sim(args) => on_runtime(sim::run(*args)),
     };
     match ended {
@@ -137,6 +156,26 @@ fn ca(args: &RunArgs) -> Ended {
         std::fs::read_to_string(&file).map_err(|error| failed(format!("{}: {error}", file.display())))?;
     say(&pem);
     Ok(())
+}
+
+fn diagnose(args: &RunArgs) -> Ended {
+    let loaded = args.sources().and_then(|sources| {
+        let config = config::load(&sources).map_err(fault)?;
+        Ok((config, sources.file.map_or_else(|| "the defaults".to_owned(), |file| file.name)))
+    });
+    let (config, source) = loaded.map_err(|(_code, faults)| {
+        say(&format!("{}\n", Finding::fault("configuration", "told below", "correct it and try again")));
+        (FAILED, faults)
+    })?;
+    say(&format!("{}\n", Finding::well("configuration", source)));
+    on_runtime(async move {
+        let faults = doctor::examine(&config, |finding| say(&format!("{finding}\n"))).await;
+        match faults {
+            0 => Ok(()),
+            1 => Err("1 fault found".to_owned()),
+            faults => Err(format!("{faults} faults found")),
+        }
+    })
 }
 
 fn on_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Ended {

@@ -21,3 +21,5 @@ pub mod config;
 pub mod admin;
 pub mod app;
 pub mod sim;
+pub mod demo;
+pub mod doctor;

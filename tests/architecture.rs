@@ -23,10 +23,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["app", "config", "demo", "doctor", "server", "sim", "upstream"]),
     ("rustls_native_certs", &["upstream"]),
     ("strsim", &["config"]),
-    ("tempfile", &["app", "server", "upstream"]),
+    ("tempfile", &["app", "demo", "server", "upstream"]),
     ("tokio_rustls", &["demo", "doctor", "server", "sim", "upstream"]),
     ("toml", &["config"]),
-    ("tracing", &["app", "cli", "trail"]),
+    ("tracing", &["app", "cli", "demo", "trail"]),
     ("tracing_subscriber", &["app"]),
 ];
 

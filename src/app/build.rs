@@ -34,9 +34,11 @@ const MAX_RATIO: u32 = 200;
 /// Unused connections to the API: more than any pool of bots keeps busy at Webex's rates.
 const POOL_MAX_IDLE: usize = 64;
 
-/// Every room of the path, as the configuration wants it. `own` are the listeners' addresses.
+/// Every room of the path, as the configuration wants it. `own` are the listeners' addresses, `key` turns
+/// credentials into ids.
 pub(super) fn proxy(
     config: &Config,
+    key: &[u8],
     extra_ca: Option<ExtraCa>,
     own: Vec<Authority>,
     metrics: Arc<Metrics>,
@@ -46,7 +48,7 @@ pub(super) fn proxy(
         format!("tollgate-{}", uuid::Uuid::new_v4().as_simple()).chars().take(17).collect::<String>().into();
     Ok(Proxy {
         router: Router::new(router(config, own, Arc::clone(&via))),
-        doorman: Doorman::new(&super::state::tenant_key(&config.state_dir)?, &tenants(config)?),
+        doorman: Doorman::new(key, &tenants(config)?),
         cache: Cache::new(cache(&config.cache)),
         gate: Gate::new(&gate(&config.gate)?),
         rewriter: Rewriter::new(rewrite(config, via)),

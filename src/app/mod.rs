@@ -118,7 +118,8 @@ impl App {
         let own = [bound.https, bound.http].into_iter().flatten();
         let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
-        let proxy = Arc::new(build::proxy(config, extra_ca, own, Arc::clone(&metrics))?);
+        let key = state::tenant_key(&config.state_dir)?;
+        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
         let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
         state::ports(&config.state_dir, &bound)?;
         Ok(Self {
@@ -253,6 +254,17 @@ async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Faul
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
     TcpListener::bind(address).await.map_err(|source| Fault::Bind { address, source })
+}
+
+/// The rooms alone, for a diagnosis: nothing listens, nothing is written, and tenants get ids of their own.
+pub(crate) fn rooms(config: &Config) -> Result<Proxy<Client>, Fault> {
+    let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
+    build::proxy(config, b"diagnosis", None, Vec::new(), metrics)
+}
+
+/// Whether the state directory, or the one it would be made in, takes files. Leaves nothing behind.
+pub(crate) fn can_keep_state(config: &Config) -> Result<(), Fault> {
+    state::probe(&config.state_dir)
 }
 
 type Serving = (Option<(Tls, Arc<Certificates>)>, Option<Origin>);

@@ -43,6 +43,19 @@ pub(super) fn make(dir: &Path) -> Result<(), Fault> {
     made.map_err(|source| Fault::File { file: dir.into(), source })
 }
 
+/// Writes a file without a name where [`make`] and [`write`] would write.
+pub(super) fn probe(dir: &Path) -> Result<(), Fault> {
+    let mut made = dir;
+    while !made.exists() {
+        made = match made.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+    }
+    let written = tempfile::NamedTempFile::new_in(made).and_then(|mut file| file.write_all(b"probe"));
+    written.map_err(|source| Fault::File { file: made.into(), source })
+}
+
 /// All or nothing: a reader never sees half a file. Temporary files are 0600, and so is what they become.
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
     let written = tempfile::NamedTempFile::new_in(dir).and_then(|mut file| {

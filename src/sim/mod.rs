@@ -6,7 +6,7 @@ pub mod server;
 mod cli;
 
 pub use cli::{SimArgs, run};
-pub use model::{Answer, Close, Forced, Model, Payload};
+pub use model::{Answer, Close, ControlFault, Forced, Model, Payload};
 pub use server::{Listeners, SimFault, serve};
 pub use settings::{
     Certificate, Limit, LimitMode, PagingQuirk, RetryAfterForm, SettingFault, SimSettings, ThrottleAt,

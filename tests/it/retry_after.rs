@@ -111,3 +111,23 @@ async fn a_refusal_that_the_deadline_makes_visible_keeps_the_apis_own_words() {
     assert_eq!((told.status, told.json()), (429, json!({"message": "slow down"})));
     assert_eq!(told.header("proxy-status"), "Tollgate; received-status=429");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_passed_on_at_once_states_whole_seconds_too() {
+    let past = json!("Thu, 01 Jan 1970 00:00:00 GMT");
+    for written in [
+        json!("rand(30),add(30)"),
+        json!("soon"),
+        json!("0"),
+        json!("1.5"),
+        json!(["3", "x"]),
+        past,
+        json!(null),
+    ] {
+        let world = world().start();
+        world.force(json!({"status": 429, "headers": {"retry-after": written}}));
+        let told = world.bot("alice").post("/v1/xapi/command/Dial", json!({"deviceId": "1"})).await;
+        assert_eq!((told.status, told.at), (429, Duration::ZERO), "{written}");
+        told.retry_after();
+    }
+}
