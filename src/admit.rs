@@ -56,12 +56,25 @@ pub enum Denied {
     /// Two credentials: the API might believe another one than we do.
     #[error("the request carries more than one Authorization field")]
     TwoCredentials,
+    /// Only named tenants may pass, and this token is nobody's.
+    #[error("only the tokens that the operator has listed may pass: add this one to a [[tenant]]")]
+    Unlisted,
 }
 
 /// Knows tenants by a keyed hash of their credential; the credential itself is never kept.
 pub struct Doorman {
     key: hmac::Key,
     named: HashMap<[u8; 32], Arc<str>>,
+    admittance: Admittance,
+}
+
+/// Who may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admittance {
+    /// Every credential, and none.
+    Any,
+    /// Tokens of named tenants.
+    Listed,
 }
 
 impl fmt::Debug for Doorman {
@@ -72,17 +85,17 @@ impl fmt::Debug for Doorman {
 
 impl Doorman {
     /// `key` is secret and stays the same over restarts, or cached answers and learned limits lose their owners.
-    pub fn new(key: &[u8], tenants: &[NamedTenant]) -> Self {
+    pub fn new(key: &[u8], tenants: &[NamedTenant], admittance: Admittance) -> Self {
         let tokens = tenants
             .iter()
             .flat_map(|tenant| tenant.token_sha256.iter().map(|hash| (*hash, Arc::clone(&tenant.name))));
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), named: tokens.collect() }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), named: tokens.collect(), admittance }
     }
 
     /// Finds the tenant. No credential at all is the anonymous tenant: OAuth calls carry none.
     ///
     /// # Errors
-    /// [`Denied::TwoCredentials`] if two Authorization fields came.
+    /// [`Denied::TwoCredentials`] if two Authorization fields came; [`Denied::Unlisted`] if only named tenants may pass.
     pub fn admit(&self, headers: &HeaderMap) -> Result<Pass, Denied> {
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
         let credential = shown.next().map(http::HeaderValue::as_bytes).unwrap_or_default();
@@ -90,9 +103,17 @@ impl Doorman {
             return Err(Denied::TwoCredentials);
         }
         let name = self.name_of(credential);
+        if name.is_none() && self.admittance == Admittance::Listed {
+            return Err(Denied::Unlisted);
+        }
         let id = self.keyed(b"credential", credential);
-        let tenant = name.as_ref().map_or(id, |name| self.keyed(b"tenant", name.as_bytes()));
-        Ok(Pass { tenant: TenantId::new(tenant), credential: CredentialId::new(id), name })
+        let tenant = name.as_ref().map_or(TenantId::new(id), |name| self.tenant(name));
+        Ok(Pass { tenant, credential: CredentialId::new(id), name })
+    }
+
+    /// The id of a named tenant, for rules that concern it.
+    pub fn tenant(&self, name: &str) -> TenantId {
+        TenantId::new(self.keyed(b"tenant", name.as_bytes()))
     }
 
     fn name_of(&self, credential: &[u8]) -> Option<Arc<str>> {
@@ -134,7 +155,7 @@ mod tests {
         let sha256 =
             |token: &str| digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
         let named = NamedTenant { name: "alerts".into(), token_sha256: vec![sha256("one"), sha256("two")] };
-        Doorman::new(b"key", &[named])
+        Doorman::new(b"key", &[named], Admittance::Any)
     }
 
     #[test]
@@ -161,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_list_refuses_strangers_and_the_nameless() {
+        let listed = Doorman { admittance: Admittance::Listed, ..doorman() };
+        assert!(admit(&listed, &["Bearer one"]).is_ok());
+        assert_eq!(admit(&listed, &["Bearer three"]).unwrap_err(), Denied::Unlisted);
+        assert_eq!(admit(&listed, &[]).unwrap_err(), Denied::Unlisted);
+    }
+
+    #[test]
     fn no_debug_output_shows_a_token() {
         let doorman = doorman();
         let shown = format!("{doorman:?} {:?}", admit(&doorman, &["Bearer canary-7f3a"]).unwrap());
@@ -169,7 +198,7 @@ mod tests {
 
     #[test]
     fn another_key_gives_other_ids() {
-        let other = Doorman::new(b"other", &[]);
+        let other = Doorman::new(b"other", &[], Admittance::Any);
         assert_ne!(admit(&other, &["Bearer a"]).unwrap(), admit(&doorman(), &["Bearer a"]).unwrap());
     }
 }

@@ -13,6 +13,7 @@ use crate::app;
 use crate::body::Body;
 use crate::cache::Lookup;
 use crate::config::{Certificate, Config, Proxy, Resolve};
+use crate::gate::Load;
 use crate::route::Kind;
 use crate::server::tls::{CertificateFiles, Certificates};
 use crate::upstream::{Failed, Transport};
@@ -230,7 +231,7 @@ async fn ask(config: &Config) -> Result<(Response<Body>, SystemTime), Finding> {
     let Lookup::Fetch(slot) = rooms.cache.lookup(&route, &pass, &head, rooms.clock.now()) else {
         return Err(unasked("answered without a call"));
     };
-    let mut ticket = rooms.gate.ticket(&slot);
+    let mut ticket = rooms.gate.ticket(&slot, &route, &head, Load { length: Some(0), bytes: None });
     let permit = rooms.gate.acquire(&mut ticket).await.map_err(unasked)?;
     let outbound = rooms.rewriter.outbound(&route, &head, Body::empty(), None);
     match rooms.transport.send(permit, outbound).await {

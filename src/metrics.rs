@@ -56,6 +56,7 @@ pub struct Metrics {
     pub(crate) retry_after: Histogram,
     pub(crate) retry_after_malformed: IntCounter,
     pub(crate) queue_wait: HistogramVec,
+    pub(crate) observed_wait: HistogramVec,
     pub(crate) queue_refused: IntCounterVec,
     pub(crate) client_gone: IntCounter,
     pub(crate) replays: IntCounterVec,
@@ -130,6 +131,12 @@ impl Metrics {
             queue_wait: series.histogram(
                 "queue_wait_seconds",
                 "Time in line, all attempts of a request together",
+                WAITS,
+                &["class", "tenant"],
+            )?,
+            observed_wait: series.histogram(
+                "queue_observed_wait_seconds",
+                "Time in line that a request which passes the line by would have had",
                 WAITS,
                 &["class", "tenant"],
             )?,

@@ -11,7 +11,7 @@ use crate::admit::Doorman;
 use crate::body::Body;
 use crate::cache::{Cache, Lookup, Proof, Slot};
 use crate::clock::Clock;
-use crate::gate::{Gate, Permit, Signal};
+use crate::gate::{Gate, Load, Permit, Signal, Ticket};
 use crate::metrics::Metrics;
 use crate::reply::{self, Problem};
 use crate::rewrite::Rewriter;
@@ -140,12 +140,13 @@ impl<T: Transport> Proxy<T> {
         mut errand: Errand<'_>,
         slot: &Slot,
     ) -> Result<Response<Body>, Problem> {
-        let mut ticket = self.gate.ticket(slot);
+        let load = Load { length: errand.parcel.length(), bytes: errand.parcel.bytes() };
+        let mut ticket = self.gate.ticket(slot, errand.route, errand.head, load);
         let mut attempts = Attempts::default();
         let mut refusal = None;
         loop {
             let acquired = self.gate.acquire(&mut ticket).await;
-            trail.waited(ticket.waited());
+            trail.waited(ticket.waited(), ticket.observed());
             let permit = match (acquired, refusal.take()) {
                 (Ok(permit), _) => permit,
                 (Err(refused), Some(refusal)) => return Ok(reply::pass_on(refusal, refused.retry_after)),
@@ -161,7 +162,7 @@ impl<T: Transport> Proxy<T> {
                 Next::Again(event, pause) if self.gate.pause(&mut ticket, pause).await => {
                     trail.replayed(event)
                 }
-                Next::Again(..) | Next::Done => return self.finish(errand.route, result?, now.1),
+                Next::Again(..) | Next::Done => return self.finish(errand.route, &ticket, result?, now.1),
             }
             refusal = reply::keep(result).await;
         }
@@ -171,12 +172,16 @@ impl<T: Transport> Proxy<T> {
     fn finish(
         &self,
         route: &Route,
+        ticket: &Ticket,
         answer: Response<Body>,
         now: SystemTime,
     ) -> Result<Response<Body>, Problem> {
+        if answer.status().is_success() {
+            self.gate.welcome(ticket);
+        }
         Ok(match route.kind() {
             Kind::Generic => answer,
-            Kind::Webex => reply::honest(answer, self.gate.reopens_in(), now),
+            Kind::Webex => reply::honest(answer, self.gate.reopens_in(ticket), now),
         })
     }
 

@@ -80,6 +80,7 @@ impl Problem {
     fn meaning(&self) -> Meaning {
         let (status, proxy_error) = match self {
             Self::Admit(admit::Denied::TwoCredentials) => (StatusCode::BAD_REQUEST, "http_request_error"),
+            Self::Admit(admit::Denied::Unlisted) => (StatusCode::FORBIDDEN, "http_request_denied"),
             Self::Failed(failed) => failed_meaning(failed),
             Self::Receive(ReceiveError::TooLarge(_) | ReceiveError::Body(BodyError::TooLarge(_))) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error")

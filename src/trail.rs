@@ -43,6 +43,7 @@ struct Record {
     tenant: Option<Pass>,
     note: Option<Note>,
     waited: Duration,
+    observed: Option<Duration>,
     attempts: u32,
     upstream_for: Duration,
     replayed: Option<ReplayEvent>,
@@ -72,6 +73,7 @@ impl Trail {
                 tenant: None,
                 note: None,
                 waited: Duration::ZERO,
+                observed: None,
                 attempts: 0,
                 upstream_for: Duration::ZERO,
                 replayed: None,
@@ -107,9 +109,12 @@ impl Trail {
         self.with(|record| record.note = Some(note));
     }
 
-    /// It has stood in line for so long, all its attempts together.
-    pub fn waited(&mut self, waited: Duration) {
-        self.with(|record| record.waited = waited);
+    /// It has stood in line for so long, all its attempts together; or would have, if it passes the line by.
+    pub fn waited(&mut self, waited: Duration, observed: Option<Duration>) {
+        self.with(|record| {
+            record.waited = waited;
+            record.observed = observed;
+        });
     }
 
     /// The API answered an attempt after `took`, and the gate read `signal` from it.
@@ -240,6 +245,9 @@ impl Record {
         if self.attempts > 0 {
             metrics.queue_wait.with_label_values(&[self.class(), tenant]).observe(self.waited.as_secs_f64());
         }
+        if let Some(observed) = self.observed {
+            metrics.observed_wait.with_label_values(&[self.class(), tenant]).observe(observed.as_secs_f64());
+        }
         if self.note.is_some() {
             metrics.cache_requests.with_label_values(&[outcome_label]).inc();
         }
@@ -262,6 +270,7 @@ impl Record {
             http.path = %self.path.escape_default(),
             http.status = self.status.map(|status| status.as_u16()),
             wait_ms = millis(self.waited),
+            observed_wait_ms = self.observed.map(millis),
             upstream_ms = millis(self.upstream_for),
             total_ms = millis(total),
             attempts = self.attempts,

@@ -73,7 +73,7 @@ macro_rules! keyed_hash {
 
         impl $name {
             /// Takes the first half of a keyed hash.
-            pub fn new(digest: [u8; 16]) -> Self {
+            pub const fn new(digest: [u8; 16]) -> Self {
                 Self(digest)
             }
         }

@@ -1,5 +1,6 @@
 //! Decides how the configuration becomes rooms: each mapping in one place, each fault with its cause.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use crate::admit::{Doorman, NamedTenant};
 use crate::cache::{self, Cache, CacheSettings};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::gate::{CoreSettings, Gate, GateSettings, Mode, Rate};
+use crate::gate::{
+    Ceiling, ClaimSettings, CoreSettings, Gate, GateSettings, Mode, PROBATION, Passage, Rate, TenantRule,
+};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::rewrite::{RewriteSettings, Rewriter};
@@ -46,11 +49,12 @@ pub(super) fn proxy(
     let clock = Clock::system();
     let via: Arc<str> =
         format!("tollgate-{}", uuid::Uuid::new_v4().as_simple()).chars().take(17).collect::<String>().into();
+    let doorman = Doorman::new(key, &tenants(config)?, config.gate.admit);
     Ok(Proxy {
         router: Router::new(router(config, own, Arc::clone(&via))),
-        doorman: Doorman::new(key, &tenants(config)?),
         cache: Cache::new(cache(&config.cache)),
-        gate: Gate::new(&gate(&config.gate)?),
+        gate: Gate::new(gate(config, &doorman)?),
+        doorman,
         rewriter: Rewriter::new(rewrite(config, via)),
         spool: Spool::new(spool(config)),
         replayer: Replayer::new(replay(config), Instant::now()),
@@ -122,21 +126,60 @@ fn cache(config: &config::Cache) -> CacheSettings {
     }
 }
 
-fn gate(config: &config::Gate) -> Result<GateSettings, Fault> {
+fn gate(config: &Config, doorman: &Doorman) -> Result<GateSettings, Fault> {
+    let (from, limits) = (&config.gate, &config.limits);
     let rate = |per_second| Rate::new(per_second).ok_or(Fault::Rate(per_second));
-    let ceiling = config.rate.map(rate).transpose()?.unwrap_or(Rate::MAX);
+    let pin = from.rate.map(rate).transpose()?;
+    let probation = (PROBATION, ceiling(from.probation_rate, from.probation_burst));
+    let named = config.tenants.iter().filter_map(|tenant| {
+        let (rate, burst) = tenant.ceiling?;
+        Some((doorman.tenant(&tenant.name), ceiling(rate, burst)))
+    });
     Ok(GateSettings {
-        mode: if config.enabled { Mode::Enforce } else { Mode::Off },
-        core: CoreSettings {
-            // A pinned rate is where it starts: learning only lowers it.
-            start_rate: config.rate.map_or_else(|| rate(config.start_rate), rate)?,
-            ceiling,
-            burst: config.burst,
-            max_waiting: count(config.max_waiting),
-            max_gate: config.max_gate,
+        mode: match (from.enabled, from.mode) {
+            (false, _) => Mode::Off,
+            (true, config::GateMode::Enforce) => Mode::Enforce,
+            (true, config::GateMode::Observe) => Mode::Observe,
         },
-        max_wait: config.max_wait,
+        core: CoreSettings {
+            scope: from.retry_after_scope,
+            // A pinned rate is where it starts: learning only lowers it.
+            start_rate: pin.map_or_else(|| rate(from.start_rate), Ok)?,
+            pin: pin.unwrap_or(Rate::MAX),
+            burst: from.burst,
+            ceiling: from.ceiling.map(|rate| ceiling(rate, from.ceiling_burst)),
+            tenant_ceilings: named.chain([probation]).collect(),
+            max_in_flight: count(from.max_in_flight),
+            max_waiting: count(from.max_waiting),
+            max_waiting_bytes: from.max_waiting_bytes,
+            max_tenant_waiting: from.max_tenant_waiting,
+            max_tenant_bytes: from.max_tenant_bytes,
+            max_gates: count(limits.tenants),
+            max_gate: from.max_gate,
+        },
+        claims: ClaimSettings {
+            max_wait: from.max_wait,
+            max_prefer_wait: from.max_prefer_wait,
+            tenants: config
+                .tenants
+                .iter()
+                .map(|tenant| (doorman.tenant(&tenant.name), tenant_rule(tenant)))
+                .collect(),
+        },
+        max_tenants: count(limits.tenants),
     })
+}
+
+fn ceiling(rate: f64, burst: u32) -> Ceiling {
+    Ceiling { rate, burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN) }
+}
+
+fn tenant_rule(tenant: &config::Tenant) -> TenantRule {
+    TenantRule {
+        weight: NonZeroU32::new(tenant.weight).unwrap_or(NonZeroU32::MIN),
+        max_wait: tenant.max_wait,
+        passage: if tenant.bypass { Passage::Free } else { Passage::Line },
+    }
 }
 
 fn rewrite(config: &Config, via: Arc<str>) -> RewriteSettings {
@@ -160,7 +203,12 @@ fn spool(config: &Config) -> SpoolSettings {
 
 fn replay(config: &Config) -> ReplaySettings {
     // Without the gate nobody would wait before sending again.
-    ReplaySettings { faults: config.replay.faults, throttled: config.replay.throttled && config.gate.enabled }
+    ReplaySettings {
+        faults: config.replay.faults,
+        throttled: config.replay.throttled
+            && config.gate.enabled
+            && config.gate.mode == config::GateMode::Enforce,
+    }
 }
 
 fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {

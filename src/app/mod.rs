@@ -294,9 +294,9 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
     Gauges {
         queue_depth: gate.waiting as f64,
         queue_oldest_age_seconds: gate.oldest_waited.as_secs_f64(),
-        gate_closed: f64::from(u8::from(gate.closed_for.is_some())),
-        gate_remaining_seconds: gate.closed_for.unwrap_or_default().as_secs_f64(),
-        rate_limit_learned_per_second: gate.rate.per_second(),
+        gate_closed: f64::from(u8::from(gate.egress.closed_for.is_some())),
+        gate_remaining_seconds: gate.egress.closed_for.unwrap_or_default().as_secs_f64(),
+        rate_limit_learned_per_second: gate.egress.rate.per_second(),
         spool_bytes: proxy.spool.bytes_held() as f64,
         cache_entries: cache.entries as f64,
         cache_bytes: cache.bytes as f64,

@@ -1,5 +1,14 @@
 //! The words a key may choose from, as the program knows them.
 
+/// Whether waiting is real.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateMode {
+    /// Requests wait.
+    Enforce,
+    /// Requests pass; what they would have waited is recorded.
+    Observe,
+}
+
 /// Who resolves the API's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResolveBy {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use http::uri::Authority;
 
+use crate::admit::Admittance;
+use crate::gate::{Level, Scope};
 use crate::route::Kind;
 use crate::words::Base;
 
-use super::choice::{LogFormat, LogLevel, ResolveBy};
+use super::choice::{GateMode, LogFormat, LogLevel, ResolveBy};
 use super::fault::Place;
 use super::layers::Layers;
 use super::proxy::{ProxyChoice, ProxyShape};
@@ -114,18 +116,48 @@ section! {
     pub struct Gate in "gate." {
         /// Whether requests wait at all; without it nothing is learned either.
         enabled: bool = Switch, "true";
+        /// `enforce`: requests wait; `observe`: they pass at once, and what the line would have meant is recorded.
+        mode: GateMode = Word(&[("enforce", GateMode::Enforce), ("observe", GateMode::Observe)]), "enforce";
+        /// Whom a 429 stops: `egress` everybody; `tenant` that tenant; `route` that tenant's family of paths; `auto`
+        /// everybody, until a success of somebody else proves the limit narrower.
+        retry_after_scope: Scope = Word(&[
+            ("auto", Scope::Auto),
+            ("egress", Scope::Fixed(Level::Egress)),
+            ("tenant", Scope::Fixed(Level::Tenant)),
+            ("route", Scope::Fixed(Level::Family)),
+        ]), "auto";
+        /// `any`: every token has a place in line; `listed`: only tokens of a named tenant, others get 403.
+        admit: Admittance = Word(&[("any", Admittance::Any), ("listed", Admittance::Listed)]), "any";
         /// Pinned requests per second; learning then only lowers it. "": learned.
         rate: Option<f64> = Optional(Rate(0.001, 1e6)), "";
         /// Requests that may go at once after a quiet time.
         burst: u32 = Number(1, 1_000_000), "10";
+        /// Fixed ceiling of the whole egress, requests per second, besides what is learned. "": none.
+        ceiling: Option<f64> = Optional(Rate(0.001, 1e6)), "";
+        /// Requests that the ceiling lets go at once.
+        ceiling_burst: u32 = Number(1, 1_000_000), "10";
         /// Requests per second before anything is learned: Webex names 300 a minute for most of its API.
         start_rate: f64 = Rate(0.001, 1e6), "5";
         /// Longest time in line. Go clients give up after 30 s, Python ones after 60 s.
         max_wait: Duration = Lasting(Duration::ZERO, HOUR), "25s";
         /// Longest time closed by one Retry-After; Webex documents 3600 s.
         max_gate: Duration = Lasting(SECOND, DAY), "1h";
-        /// Most requests in line.
-        max_waiting: u32 = Number(1, 1_000_000), "1024";
+        /// Longest time in line that a client may ask for with `Prefer: wait=`.
+        max_prefer_wait: Duration = Lasting(Duration::ZERO, HOUR), "60s";
+        /// Most requests in line; when it is full the longest line loses its last.
+        max_waiting: u32 = Number(1, 1_000_000), "16384";
+        /// Most requests in line of one tenant.
+        max_tenant_waiting: u32 = Number(1, 1_000_000), "1024";
+        /// Most bytes of heads and small bodies in line.
+        max_waiting_bytes: u64 = Size(1 << 16, 1 << 40), "64MiB";
+        /// Most bytes of heads and small bodies in line of one tenant.
+        max_tenant_bytes: u64 = Size(1 << 16, 1 << 40), "8MiB";
+        /// Most requests between permit and answer.
+        max_in_flight: u32 = Number(1, 1_000_000), "1024";
+        /// Requests per second of all unnamed tokens together that the API has not yet accepted.
+        probation_rate: f64 = Rate(0.001, 1e6), "20";
+        /// How many of them may go at once.
+        probation_burst: u32 = Number(1, 1_000_000), "100";
     }
 }
 
@@ -234,6 +266,8 @@ section! {
         write_stall_timeout: Duration = Lasting(MILLI, HOUR), "30s";
         /// Most bytes of an unwanted body that are read so that the connection can be kept.
         drain_bytes: u64 = Size(0, 16 << 20), "64KiB";
+        /// Most tenants remembered, and most gates of theirs; the one idle longest is forgotten.
+        tenants: u32 = Number(1, 10_000_000), "10000";
     }
 }
 
@@ -246,6 +280,16 @@ section! {
         token_files: Vec<PathBuf> = List(FilePath), "";
         /// SHA-256 of tokens, as `tollgate hash-token` prints them.
         token_sha256: Vec<TokenHash> = List(Sha256), "";
+        /// Turns per round: a tenant of weight 3 gets three where others get one.
+        weight: u32 = Number(1, 1_000), "1";
+        /// Fixed ceiling of this tenant, requests per second. "": none.
+        rate: Option<f64> = Optional(Rate(0.001, 1e6)), "";
+        /// Requests that the ceiling lets go at once.
+        burst: u32 = Number(1, 1_000_000), "10";
+        /// Longest time in line for this tenant; "": `gate.max_wait`.
+        max_wait: Option<Duration> = Optional(Lasting(Duration::ZERO, HOUR)), "";
+        /// Whether its requests pass the line by.
+        bypass: bool = Switch, "false";
     }
 }
 

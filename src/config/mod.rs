@@ -21,7 +21,7 @@ mod tenants;
 mod units;
 mod written;
 
-pub use choice::{LogFormat, LogLevel};
+pub use choice::{GateMode, LogFormat, LogLevel};
 pub use env::{CONFIG_VARIABLE, config_path};
 pub use fault::{Fault, Faults, Place};
 pub use file::{FileText, MAX_FILE_BYTES};

@@ -121,4 +121,12 @@ pub struct Tenant {
     pub token_files: Vec<PathBuf>,
     /// Hashes of tokens.
     pub token_sha256: Vec<TokenHash>,
+    /// Turns per round; at least one.
+    pub weight: u32,
+    /// Fixed ceiling: requests per second, and how many at once.
+    pub ceiling: Option<(f64, u32)>,
+    /// Longest time in line, instead of the common one.
+    pub max_wait: Option<Duration>,
+    /// Whether its requests pass the line by.
+    pub bypass: bool,
 }

@@ -60,5 +60,13 @@ fn tenant(keys: TenantKeys, layers: &mut Layers, seen: &mut Seen) -> Option<Tena
             "a hash is listed twice, here or at another tenant".to_owned(),
         );
     }
-    Some(Tenant { name: keys.name?, token_files: keys.token_files, token_sha256: keys.token_sha256 })
+    Some(Tenant {
+        name: keys.name?,
+        token_files: keys.token_files,
+        token_sha256: keys.token_sha256,
+        weight: keys.weight,
+        ceiling: keys.rate.map(|rate| (rate, keys.burst)),
+        max_wait: keys.max_wait,
+        bypass: keys.bypass,
+    })
 }

@@ -54,7 +54,8 @@ impl Ceilings {
             let quota = Quota::with_period(Duration::try_from_secs_f64(1.0 / ceiling.rate).ok()?)?;
             Some(RateLimiter::direct_with_clock(quota.allow_burst(ceiling.burst), time.clone()))
         };
-        let tenants = tenants.iter().filter_map(|(tenant, ceiling)| Some((*tenant, limiter(ceiling)?))).collect();
+        let tenants =
+            tenants.iter().filter_map(|(tenant, ceiling)| Some((*tenant, limiter(ceiling)?))).collect();
         Self { egress: egress.as_ref().and_then(limiter), tenants, origin, time }
     }
 
@@ -78,7 +79,9 @@ impl Ceilings {
         let Some(limiter) = limiter else { return Ok(()) };
         let elapsed = now.saturating_duration_since(self.origin);
         self.time.0.store(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        limiter.check().map_err(|not_until| now + not_until.wait_time_from(self.time.now()).max(Duration::from_micros(1)))
+        limiter.check().map_err(|not_until| {
+            now + not_until.wait_time_from(self.time.now()).max(Duration::from_micros(1))
+        })
     }
 }
 
@@ -92,7 +95,9 @@ mod tests {
         let two = Ceiling { rate: 2.0, burst: NonZeroU32::new(3).unwrap() };
         let tenant = TenantId::new([1; 16]);
         let ceilings = Ceilings::new(start, None, &[(tenant, two)]);
-        let went = (0..10_000).filter(|ms| ceilings.tenant(start + Duration::from_millis(*ms), tenant).is_ok()).count();
+        let went = (0..10_000)
+            .filter(|ms| ceilings.tenant(start + Duration::from_millis(*ms), tenant).is_ok())
+            .count();
         assert_eq!(went, 3 + 19);
         assert!(ceilings.egress(start).is_ok());
         assert!(ceilings.tenant(start, TenantId::new([2; 16])).is_ok());

@@ -3,22 +3,34 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::request::Parts;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use crate::cache::Slot;
+use crate::route::{Family, Route};
+use crate::words::TenantId;
+
 mod bucket;
 mod ceiling;
+mod claim;
 pub mod core;
 mod learn;
+mod permit;
+mod roster;
 mod signal;
 
 pub use self::bucket::Rate;
-pub use self::core::{CoreSettings, Reason};
+pub use self::ceiling::Ceiling;
+pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
+pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, Scope};
+pub use self::permit::{Permit, Receipt};
 pub use self::signal::{Signal, Wait, retry_after};
 
-use crate::cache::Slot;
-
-use self::core::{Core, Flight, Phase, Turn, Verdict};
+use self::claim::Claim;
+use self::core::{Ask, Core, Order, Place, Turn, Verdict};
+use self::permit::Hold;
+use self::roster::Roster;
 
 /// What the gate must know.
 #[derive(Debug, Clone)]
@@ -27,8 +39,10 @@ pub struct GateSettings {
     pub mode: Mode,
     /// How the scheduler behaves.
     pub core: CoreSettings,
-    /// Time in line that a request may spend in all its attempts together.
-    pub max_wait: Duration,
+    /// What requests may claim.
+    pub claims: ClaimSettings,
+    /// Tenants remembered as accepted by the API.
+    pub max_tenants: usize,
 }
 
 /// Whether the gate holds requests.
@@ -36,9 +50,15 @@ pub struct GateSettings {
 pub enum Mode {
     /// Every request waits its turn.
     Enforce,
+    /// Every request passes at once; what the line would have meant is reckoned, and limits are learned.
+    Observe,
     /// Every request passes at once and nothing is learned.
     Off,
 }
+
+/// The line that all tenants share until the API has accepted a request of theirs: strangers gain nothing by
+/// being many.
+pub const PROBATION: TenantId = TenantId::new([0xff; 16]);
 
 /// Why no permit was given: our limit, not the API's answer. `retry_after` is when a retry would get one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,88 +81,63 @@ pub struct Gate {
 
 #[derive(Debug)]
 struct Shared {
-    mode: Mode,
-    max_wait: Duration,
     state: Mutex<State>,
     changed: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    core: Core<oneshot::Sender<Result<Permit, Refused>>>,
+    core: Core<Reach>,
+    mode: Mode,
+    claims: ClaimSettings,
+    roster: Roster,
     /// When the dispatcher must look again.
     timer: Option<Instant>,
 }
 
-/// A client request's claim on the line: its place and what is left of its time there.
+type Reach = oneshot::Sender<Result<Permit, Refused>>;
+
+/// A client request's claim on the line: its turn and what is left of its time there.
 ///
-/// Kept over replays: a refused request goes back to the head, and its time in line adds up.
+/// Kept over replays: a refused request goes back to the head of its flow, and its time in line adds up.
+///
+/// # Drop
+/// The request is over: the next write of its flow may go.
 #[derive(Debug)]
 pub struct Ticket {
-    turn: Turn,
-    max_wait: Duration,
-    waited: Duration,
-}
-
-impl Ticket {
-    /// Time spent in line so far, over all attempts.
-    pub fn waited(&self) -> Duration {
-        self.waited
-    }
-}
-
-/// The right to send one request upstream. Made only by the gate.
-///
-/// # Drop
-/// An unsent permit gives its token back (decision 0005).
-#[derive(Debug)]
-pub struct Permit {
-    hold: Option<Hold>,
-}
-
-/// A spent permit: one request in flight, until the gate hears how it was answered ([`Gate::learn`]).
-///
-/// # Drop
-/// Dropped unheard, its place in flight is freed and nothing is learned.
-#[derive(Debug)]
-pub struct Receipt {
-    hold: Option<Hold>,
-    sent_at: Instant,
-}
-
-#[derive(Debug)]
-struct Hold {
     shared: Arc<Shared>,
-    flight: Flight,
+    claim: Claim,
+    line: TenantId,
+    turn: Turn,
+    attempts: u32,
+    waited: Duration,
+    observed: Option<Duration>,
 }
 
 /// The gate at a glance, for status and metrics.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Glance {
     /// Requests in line.
     pub waiting: usize,
-    /// How long the first in line has been there.
+    /// How long the oldest in line has been there.
     pub oldest_waited: Duration,
-    /// Time until the gate reopens; `None` when it is open.
-    pub closed_for: Option<Duration>,
-    /// Whether one request at a time probes a gate that has just reopened.
-    pub is_half_open: bool,
-    /// Requests per second in force.
-    pub rate: Rate,
+    /// Requests between permit and answer.
+    pub in_flight: usize,
+    /// The widest gate.
+    pub egress: GateView,
+    /// The narrower ones that are known.
+    pub gates: Vec<GateView>,
+    /// How far refusals reach, where that is proved.
+    pub verdicts: Vec<(Family, Level)>,
 }
 
 impl Gate {
     /// An open gate. [`Gate::run`] must run beside it, or nobody who waits is ever told.
-    pub fn new(settings: &GateSettings) -> Self {
-        let core = Core::new(Instant::now(), settings.core.clone());
-        Self {
-            shared: Arc::new(Shared {
-                mode: settings.mode,
-                max_wait: settings.max_wait,
-                state: Mutex::new(State { core, timer: None }),
-                changed: Notify::new(),
-            }),
-        }
+    pub fn new(settings: GateSettings) -> Self {
+        let core = Core::new(Instant::now(), settings.core);
+        let roster = Roster::new(settings.max_tenants);
+        let state = State { core, mode: settings.mode, claims: settings.claims, roster, timer: None };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
     /// The dispatcher: the one timer of all waiters. Ends only when dropped.
@@ -152,7 +147,7 @@ impl Gate {
             let changed = self.shared.changed.notified();
             match timer {
                 Some(at) => tokio::select! {
-                    () = tokio::time::sleep_until(at) => self.shared.release(),
+                    () = tokio::time::sleep_until(at) => self.shared.change(|_, _| ()),
                     () = changed => {}
                 },
                 None => changed.await,
@@ -160,33 +155,53 @@ impl Gate {
         }
     }
 
-    /// A place behind everybody who came before, with `max_wait` of time in line. Only what the cache has
-    /// let through gets one.
-    pub fn ticket(&self, _slot: &Slot) -> Ticket {
-        let turn = self.shared.lock().core.turn();
-        Ticket { turn, max_wait: self.shared.max_wait, waited: Duration::ZERO }
+    /// A claim on the line for a request that the cache has let through.
+    pub fn ticket(&self, slot: &Slot, route: &Route, head: &Parts, load: Load<'_>) -> Ticket {
+        let mut state = self.shared.lock();
+        let claim = state.claims.claim(slot, route, head, load);
+        let tenant = slot.pass().tenant();
+        let is_known = slot.pass().name().is_some() || state.roster.knows(tenant);
+        let line = if is_known { tenant } else { PROBATION };
+        let turn = state.core.turn();
+        Ticket {
+            shared: Arc::clone(&self.shared),
+            claim,
+            line,
+            turn,
+            attempts: 0,
+            waited: Duration::ZERO,
+            observed: None,
+        }
     }
 
-    /// Waits for the ticket's turn. First come, first served.
+    /// Waits for the ticket's turn: by weight between tenants, by urgency within one, in order within a flow.
     ///
     /// # Errors
-    /// [`Refused`], at once if the turn cannot come in time, later if the gate closed meanwhile.
+    /// [`Refused`], at once if the turn cannot come in time, later if a gate closed or the line overflowed meanwhile.
     ///
     /// # Drop
     /// Dropping the future leaves the line.
     pub async fn acquire(&self, ticket: &mut Ticket) -> Result<Permit, Refused> {
-        if self.shared.mode == Mode::Off {
+        let joined_at = Instant::now();
+        let ask = ticket.ask(joined_at);
+        ticket.attempts += 1;
+        let mode = self.shared.lock().mode;
+        if mode == Mode::Off {
             return Ok(Permit { hold: None });
         }
-        let joined_at = Instant::now();
-        let deadline = joined_at + ticket.max_wait.saturating_sub(ticket.waited);
-        let (reach, told) = oneshot::channel();
-        let place = Place { shared: &self.shared, turn: ticket.turn };
-        let joined = self.shared.lock().core.join(joined_at, ticket.turn, deadline, reach);
-        if let Err((_, Verdict::Refused(reason, wait))) = joined {
-            return Err(Refused::new(reason, wait));
+        if mode == Mode::Observe || ticket.claim.passage == Passage::Free {
+            let (flight, wait) = self.shared.change(|core, _| core.pass(joined_at, &ask));
+            ticket.observed = Some(ticket.observed.unwrap_or_default() + wait);
+            return Ok(Permit { hold: Some(Hold { shared: Arc::clone(&self.shared), flight }) });
         }
-        self.shared.release();
+        let (reach, told) = oneshot::channel();
+        let turn = ticket.turn;
+        let joined = self.shared.change(|core, offer| core.join(joined_at, turn, ask, reach, offer));
+        let place = match joined {
+            Ok(place) => Standing { shared: &self.shared, place },
+            Err((_, Verdict::Refused(reason, wait))) => return Err(Refused::new(reason, wait)),
+            Err((_, Verdict::Go(_))) => return Err(Refused::new(Reason::Full, Duration::ZERO)),
+        };
         let verdict = told.await;
         ticket.waited += joined_at.elapsed();
         drop(place);
@@ -198,7 +213,7 @@ impl Gate {
     /// that would be longer than it may spend in line.
     pub async fn pause(&self, ticket: &mut Ticket, pause: Duration) -> bool {
         let waited = ticket.waited.saturating_add(pause);
-        let is_in_time = waited <= ticket.max_wait;
+        let is_in_time = waited <= ticket.claim.max_wait;
         if is_in_time {
             tokio::time::sleep(pause).await;
             ticket.waited = waited;
@@ -206,20 +221,40 @@ impl Gate {
         is_in_time
     }
 
-    /// Time until requests may go again; none while they may.
-    pub fn reopens_in(&self) -> Option<Duration> {
-        self.glance().closed_for
+    /// Time until a ticket's gates open again; none while they are open.
+    pub fn reopens_in(&self, ticket: &Ticket) -> Option<Duration> {
+        self.shared.lock().core.closed_for(Instant::now(), &ticket.claim.path)
     }
 
     /// Tells the gate how the API answered.
     pub fn learn(&self, mut receipt: Receipt, signal: Signal) {
         if let Some(hold) = receipt.hold.take() {
-            hold.shared.lock().core.learn(Instant::now(), hold.flight, receipt.sent_at, signal);
-            hold.shared.release();
+            let sent_at = receipt.sent_at;
+            hold.shared.change(|core, offer| core.learn(Instant::now(), hold.flight, sent_at, signal, offer));
         }
     }
 
-    /// Depth, phase and rate as they are now.
+    /// The API has served this tenant: from now on it has a line of its own.
+    pub fn welcome(&self, ticket: &Ticket) {
+        self.shared.lock().roster.welcome(ticket.claim.path.tenant);
+    }
+
+    /// Takes new settings; what was learned and everyone in line stay.
+    pub fn reconfigure(&self, settings: GateSettings) {
+        self.shared.change(|core, _| core.reconfigure(Instant::now(), settings.core));
+        let mut state = self.shared.lock();
+        state.mode = settings.mode;
+        state.claims = settings.claims;
+    }
+
+    /// Takes over what an earlier process knew.
+    pub fn restore(&self, learned: impl IntoIterator<Item = Learned>) {
+        let mut state = self.shared.lock();
+        let now = Instant::now();
+        learned.into_iter().for_each(|fact| state.core.restore(now, fact));
+    }
+
+    /// Lines, gates and verdicts as they are now.
     pub fn glance(&self) -> Glance {
         let now = Instant::now();
         let state = self.shared.lock();
@@ -229,12 +264,10 @@ impl Gate {
             oldest_waited: core
                 .oldest_joined_at()
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-            closed_for: match core.phase() {
-                Phase::Closed(until) => Some(until.saturating_duration_since(now)),
-                Phase::HalfOpen(_) | Phase::Open => None,
-            },
-            is_half_open: matches!(core.phase(), Phase::HalfOpen(_)),
-            rate: core.rate(),
+            in_flight: core.in_flight(),
+            egress: core.egress(now),
+            gates: core.gates(now).collect(),
+            verdicts: core.verdicts(now).map(|(family, level, _)| (family, level)).collect(),
         }
     }
 }
@@ -245,65 +278,74 @@ impl Refused {
     }
 }
 
-impl Permit {
-    /// The request is about to reach the wire: the token is spent.
-    pub fn spend(mut self) -> Receipt {
-        Receipt { hold: self.hold.take(), sent_at: Instant::now() }
+impl Ticket {
+    /// Time spent in line so far, over all attempts.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
-    /// A permit outside any gate, for unit tests of the rooms that spend one.
-    #[cfg(test)]
-    pub(crate) fn free() -> Self {
-        Self { hold: None }
+    /// Time that the line would have meant for a request which passes it by; none if it does not.
+    pub fn observed(&self) -> Option<Duration> {
+        self.observed
     }
-}
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            hold.shared.lock().core.refund(hold.flight);
-            hold.shared.release();
+    fn ask(&self, now: Instant) -> Ask {
+        Ask {
+            path: self.claim.path,
+            line: self.line,
+            weight: self.claim.weight,
+            class: self.claim.class,
+            order: self.claim.order,
+            size: self.claim.size,
+            bytes: self.claim.bytes,
+            standing: if self.attempts == 0 { core::Standing::New } else { core::Standing::Replay },
+            deadline: now + self.claim.max_wait.saturating_sub(self.waited),
         }
     }
 }
 
-impl Drop for Receipt {
+impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            hold.shared.lock().core.forget(hold.flight);
-            hold.shared.release();
+        if self.claim.order == Order::Strict {
+            let (ask, turn) = (self.ask(Instant::now()), self.turn);
+            self.shared.change(|core, _| core.finish(&ask, turn));
         }
     }
 }
 
 /// Leaves the line when the waiting future is dropped.
-struct Place<'a> {
+struct Standing<'a> {
     shared: &'a Shared,
-    turn: Turn,
+    place: Place,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Standing<'_> {
     fn drop(&mut self) {
-        self.shared.lock().core.leave(self.turn);
+        self.shared.lock().core.leave(self.place);
     }
 }
 
+type Offer<'a> = &'a mut dyn FnMut(Reach, Verdict) -> bool;
+
 impl Shared {
-    /// Tells everyone whose turn has come and sets the one timer.
-    fn release(self: &Arc<Self>) {
-        let mut state = self.lock();
-        let next_at = state.core.release(Instant::now(), |reach, verdict| match verdict {
+    /// Changes the core, tells everyone whose turn has come, and sets the one timer.
+    fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut Core<Reach>, Offer<'_>) -> R) -> R {
+        let mut offer = |reach: Reach, verdict| match verdict {
             Verdict::Go(flight) => {
                 let permit = Permit { hold: Some(Hold { shared: Arc::clone(self), flight }) };
                 // The waiter may have left: then the token stays, and this permit must not refund it again.
                 reach.send(Ok(permit)).map_err(|unread| unread.map(|mut permit| permit.hold.take())).is_ok()
             }
             Verdict::Refused(reason, wait) => reach.send(Err(Refused::new(reason, wait))).is_ok(),
-        });
+        };
+        let mut state = self.lock();
+        let changed = change(&mut state.core, &mut offer);
+        let next_at = state.core.release(Instant::now(), &mut offer);
         if state.timer != next_at {
             state.timer = next_at;
             self.changed.notify_one();
         }
+        changed
     }
 
     /// A panic while the lock was held cannot leave the line in a state that is worse than going on with it.

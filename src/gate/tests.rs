@@ -1,24 +1,73 @@
 use super::*;
 
+use std::collections::HashMap;
+
+use http::Request;
+
+use crate::route::{Hosts, Kind, Router, RouterSettings};
+use crate::words::{Base, Scheme};
+
+use super::core::{Class, Size};
+
 const SECOND: Duration = Duration::from_secs(1);
 
-fn gate(rate: f64) -> Gate {
+fn settings(rate: f64, mode: Mode) -> GateSettings {
     let rate = Rate::new(rate).unwrap();
-    let core = CoreSettings {
-        start_rate: rate,
-        ceiling: rate,
-        burst: 1,
-        max_waiting: 1000,
-        max_gate: SECOND * 3600,
-    };
-    let gate = Gate::new(&GateSettings { mode: Mode::Enforce, core, max_wait: SECOND * 25 });
+    GateSettings {
+        mode,
+        core: CoreSettings {
+            scope: Scope::Fixed(Level::Egress),
+            start_rate: rate,
+            pin: rate,
+            burst: 1,
+            ceiling: None,
+            tenant_ceilings: Vec::new(),
+            max_in_flight: 1000,
+            max_waiting: 1000,
+            max_waiting_bytes: 1 << 30,
+            max_tenant_waiting: 1000,
+            max_tenant_bytes: 1 << 30,
+            max_gates: 100,
+            max_gate: SECOND * 3600,
+        },
+        claims: ClaimSettings {
+            max_wait: SECOND * 25,
+            max_prefer_wait: SECOND * 60,
+            tenants: HashMap::new(),
+        },
+        max_tenants: 100,
+    }
+}
+
+fn gate(rate: f64) -> Gate {
+    let gate = Gate::new(settings(rate, Mode::Enforce));
     let dispatcher = gate.clone();
     tokio::spawn(async move { dispatcher.run().await });
     gate
 }
 
 fn ticket(gate: &Gate) -> Ticket {
-    gate.ticket(&Slot::for_tests(1))
+    ticket_for(gate, "GET", "/v1/people/me", &[])
+}
+
+fn ticket_for(gate: &Gate, method: &str, path: &str, fields: &[(&str, &str)]) -> Ticket {
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let head = request.body(()).unwrap().into_parts().0;
+    let router = Router::new(RouterSettings {
+        upstream: Base { scheme: Scheme::Https, authority: "webexapis.com".parse().unwrap() },
+        aliases: Vec::new(),
+        kind: Kind::Webex,
+        hosts: Hosts::Any,
+        public_base: None,
+        via: "tollgate-1".into(),
+        max_uri_bytes: 8192,
+        max_fields: 64,
+    });
+    let route = router.find(Scheme::Https, &head).unwrap();
+    gate.ticket(&Slot::for_tests(1), &route, &head, Load { length: Some(0), bytes: Some(&[]) })
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,10 +146,76 @@ async fn an_hour_is_refused_at_once_with_the_true_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_is_off_holds_nobody() {
-    let rate = Rate::new(0.1).unwrap();
-    let core = CoreSettings { start_rate: rate, ceiling: rate, burst: 1, max_waiting: 1, max_gate: SECOND };
-    let gate = Gate::new(&GateSettings { mode: Mode::Off, core, max_wait: SECOND });
+    let gate = Gate::new(settings(0.1, Mode::Off));
     for _ in 0..100 {
         gate.acquire(&mut ticket(&gate)).await.unwrap().spend();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_observes_holds_nobody_and_says_what_it_would_have_done() {
+    let gate = Gate::new(settings(0.1, Mode::Observe));
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let mut ticket = ticket(&gate);
+        gate.acquire(&mut ticket).await.unwrap().spend();
+        waits.push(ticket.observed().unwrap().as_secs());
+    }
+    assert_eq!(waits, [0, 10, 20]);
+    assert_eq!(gate.glance().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_say_how_long_it_waits() {
+    let gate = gate(0.1);
+    gate.acquire(&mut ticket(&gate)).await.unwrap().spend();
+    let now = ticket_for(&gate, "GET", "/v1/rooms", &[("prefer", "respond-async, wait=0")]);
+    let longer = ticket_for(&gate, "GET", "/v1/rooms", &[("prefer", "wait=40")]);
+    let too_long = ticket_for(&gate, "GET", "/v1/rooms", &[("prefer", "wait=9999")]);
+    let odd = ticket_for(&gate, "GET", "/v1/rooms", &[("prefer", "wait=soon")]);
+    let waits = [&now, &longer, &too_long, &odd].map(|ticket| ticket.claim.max_wait.as_secs());
+    assert_eq!(waits, [0, 40, 60, 25]);
+    let mut now = now;
+    let refused = gate.acquire(&mut now).await.unwrap_err();
+    assert_eq!((refused.reason, refused.retry_after.as_secs()), (Reason::Deadline, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_share_one_line_until_the_api_has_served_them() {
+    let gate = gate(1.0);
+    let first = ticket(&gate);
+    assert_eq!(first.line, PROBATION);
+    gate.welcome(&first);
+    assert_eq!(ticket(&gate).line, first.claim.path.tenant);
+}
+
+#[test]
+fn a_request_claims_what_it_is() {
+    let gate = Gate::new(settings(1.0, Mode::Enforce));
+    for (method, path, fields, order, size, class, has_room) in [
+        ("GET", "/v1/rooms", &[][..], Order::Free, Size::Probe, Class::READ, false),
+        ("GET", "/v1/messages?roomId=r&max=1", &[], Order::Free, Size::Probe, Class::READ, true),
+        ("GET", "/v1/contents/Y2lz", &[], Order::Free, Size::Small, Class::READ, false),
+        ("HEAD", "/v1/contents/Y2lz", &[], Order::Free, Size::Probe, Class::READ, false),
+        ("DELETE", "/v1/messages/Y2lz", &[], Order::Free, Size::Small, Class::WRITE, false),
+        ("PUT", "/v1/rooms/Y2lz", &[], Order::Strict, Size::Small, Class::WRITE, true),
+        (
+            "POST",
+            "/v1/messages",
+            &[("content-type", "multipart/form-data; boundary=x")],
+            Order::Strict,
+            Size::Small,
+            Class::WRITE,
+            false,
+        ),
+        ("GET", "/v1/rooms", &[("priority", "u=7, i")], Order::Free, Size::Probe, Class::BACKGROUND, false),
+        ("GET", "/v1/rooms", &[("priority", "u=9")], Order::Free, Size::Probe, Class::READ, false),
+    ] {
+        let claim = ticket_for(&gate, method, path, fields).claim;
+        assert_eq!(
+            (claim.order, claim.size, claim.class, claim.path.room.is_some()),
+            (order, size, class, has_room),
+            "{method} {path}"
+        );
     }
 }

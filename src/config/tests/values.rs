@@ -17,7 +17,7 @@ fn nothing_written_is_the_built_in_default() {
     assert_eq!(config.upstream.aliases[0].to_string(), "https://api.ciscospark.com");
     assert_eq!(config.upstream.resolve, Resolve::System);
     assert_eq!(config.admin.listen, "127.0.0.1:9900".parse().unwrap());
-    assert_eq!((config.gate.rate, config.gate.burst, config.gate.max_waiting), (None, 10, 1024));
+    assert_eq!((config.gate.rate, config.gate.burst, config.gate.max_waiting), (None, 10, 16384));
     assert_eq!(config.gate.max_wait, Duration::from_secs(25));
     assert_eq!((config.cache.memory, config.cache.max_entry), (256 << 20, 128 << 20));
     assert_eq!(config.limits.body_bytes, 110_000_000);

@@ -66,6 +66,15 @@ pub enum Size {
     Small,
 }
 
+/// Whether it has stood in line before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It comes for the first time.
+    New,
+    /// It was refused and goes before everybody who came later.
+    Replay,
+}
+
 /// One request for a turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
@@ -83,6 +92,8 @@ pub struct Ask {
     pub size: Size,
     /// Decoded bytes held while it waits.
     pub bytes: u32,
+    /// Whether it has stood in line before.
+    pub standing: Standing,
     /// When waiting becomes pointless.
     pub deadline: Instant,
 }

@@ -8,7 +8,7 @@ use crate::gate::signal::{Signal, Wait};
 
 use super::node::{Episode, Node};
 use super::scope::{Level, NodeKey, Scopes};
-use super::{Core, Flight, InFlight, Path, Phase, Reason, Size, Verdict};
+use super::{Core, Flight, InFlight, Offer, Path, Phase, Reason, Size, Verdict};
 
 /// Jitter after a stated wait is at most this much, and at most a tenth of the wait (GATE 3).
 const MAX_JITTER: Duration = Duration::from_secs(1);
@@ -41,7 +41,14 @@ impl Fallback {
 
 impl<W> Core<W> {
     /// A request was answered. `sent_at` tells which episode the answer belongs to. Follow with [`Core::release`].
-    pub fn learn(&mut self, now: Instant, flight: Flight, sent_at: Instant, signal: Signal, offer: impl FnMut(W, Verdict) -> bool) {
+    pub fn learn(
+        &mut self,
+        now: Instant,
+        flight: Flight,
+        sent_at: Instant,
+        signal: Signal,
+        offer: Offer<'_, W>,
+    ) {
         let Some(known) = self.land(flight) else { return };
         match signal {
             Signal::Accepted => self.accepted(now, flight, &known, sent_at),
@@ -102,7 +109,13 @@ impl<W> Core<W> {
             if sent_at > *refused_at { Scopes::proves(level, refused, &known.path) } else { None }
         };
         // Every refusal of the episode must be told apart from this acceptance: one that shares its gate is no stranger's.
-        let Some(narrower) = episode.refused.iter().map(proof).collect::<Option<Vec<_>>>().and_then(|found| found.into_iter().max()) else {
+        let Some(narrower) = episode
+            .refused
+            .iter()
+            .map(proof)
+            .collect::<Option<Vec<_>>>()
+            .and_then(|found| found.into_iter().max())
+        else {
             return;
         };
         let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
@@ -127,7 +140,7 @@ impl<W> Core<W> {
         known: &InFlight,
         sent_at: Instant,
         wait: Wait,
-        mut offer: impl FnMut(W, Verdict) -> bool,
+        offer: Offer<'_, W>,
     ) {
         let until = now + self.wait_of(now, wait, flight);
         let level = self.scopes.level(now, known.path.family, None);
@@ -140,7 +153,7 @@ impl<W> Core<W> {
                 self.close(now, path.at(wider), (path, now, until));
             }
         }
-        self.give_up_behind(now, key, &mut offer);
+        self.give_up_behind(now, key, offer);
     }
 
     fn close(&mut self, now: Instant, key: NodeKey, refused: (Path, Instant, Instant)) {
@@ -154,7 +167,7 @@ impl<W> Core<W> {
     }
 
     /// Whoever stands behind a narrow gate that reopens after his deadline is told now; the widest gate's are told by `release`.
-    fn give_up_behind(&mut self, now: Instant, key: NodeKey, offer: &mut impl FnMut(W, Verdict) -> bool) {
+    fn give_up_behind(&mut self, now: Instant, key: NodeKey, offer: Offer<'_, W>) {
         let (Some(tenant), Some(gate)) = (key.tenant(), self.gates.get(&key)) else { return };
         let Phase::Closed(until) = gate.phase else { return };
         let hopeless = |ask: &super::Ask| ask.deadline < until && ask.path.at(key.level()) == key;
@@ -165,22 +178,32 @@ impl<W> Core<W> {
     }
 
     /// While everybody is stopped by a refusal of unknown reach, one small safe request of somebody else may try.
-    pub(super) fn probe_egress(&mut self, now: Instant, until: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+    pub(super) fn probe_egress(
+        &mut self,
+        now: Instant,
+        until: Instant,
+        offer: Offer<'_, W>,
+    ) -> Option<Instant> {
         let probe_at = self.probe(now, NodeKey::Egress, offer);
         Some(probe_at.map_or(until, |at| at.min(until)))
     }
 
     /// The same for gates of tenants and families.
-    pub(super) fn probe_narrow(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+    pub(super) fn probe_narrow(&mut self, now: Instant, offer: Offer<'_, W>) -> Option<Instant> {
         if !self.scopes.is_auto() || self.gates.is_empty() || !matches!(self.egress.phase, Phase::Open) {
             return None;
         }
-        let tried: Vec<NodeKey> = self.gates.iter().filter(|(_, gate)| gate.episode.is_some() && matches!(gate.phase, Phase::Closed(_))).map(|(key, _)| *key).collect();
+        let tried: Vec<NodeKey> = self
+            .gates
+            .iter()
+            .filter(|(_, gate)| gate.episode.is_some() && matches!(gate.phase, Phase::Closed(_)))
+            .map(|(key, _)| *key)
+            .collect();
         tried.into_iter().filter_map(|key| self.probe(now, key, offer)).min()
     }
 
     /// Returns when the next probe through `key` may go; none if there is nothing to find out.
-    fn probe(&mut self, now: Instant, key: NodeKey, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+    fn probe(&mut self, now: Instant, key: NodeKey, offer: Offer<'_, W>) -> Option<Instant> {
         if !self.scopes.is_auto() {
             return None;
         }
@@ -194,15 +217,21 @@ impl<W> Core<W> {
         }
         episode.probe_at = now + PROBE_EVERY;
         let next_at = Some(now + PROBE_EVERY).filter(|at| *at < until);
-        let would_tell = |path: &Path| refused.iter().all(|(other, ..)| Scopes::proves(level, other, path).is_some());
+        let would_tell =
+            |path: &Path| refused.iter().all(|(other, ..)| Scopes::proves(level, other, path).is_some());
         let latest = refused.iter().map(|(_, sent_at, _)| *sent_at).max()?;
-        let is_under_way = self.flights.iter().any(|(_, flight)| flight.departed_at > latest && would_tell(&flight.path));
+        let is_under_way =
+            self.flights.iter().any(|(_, flight)| flight.departed_at > latest && would_tell(&flight.path));
         if is_under_way {
             return next_at;
         }
         let gates = &self.gates;
-        let others_open = |path: &Path| super::levels(path).into_iter().all(|other| other == key || super::is_open(gates, other));
-        if let Some(entry) = self.lines.find(|ask| ask.size == Size::Probe && would_tell(&ask.path) && others_open(&ask.path)) {
+        let others_open = |path: &Path| {
+            super::levels(path).into_iter().all(|other| other == key || super::is_open(gates, other))
+        };
+        if let Some(entry) =
+            self.lines.find(|ask| ask.size == Size::Probe && would_tell(&ask.path) && others_open(&ask.path))
+        {
             self.send(now, entry, offer);
         }
         next_at
@@ -220,7 +249,8 @@ impl<W> Core<W> {
         if self.gates.len() < self.settings.max_gates {
             return;
         }
-        let mut ages: Vec<Duration> = self.gates.values().map(|gate| now.saturating_duration_since(gate.used_at)).collect();
+        let mut ages: Vec<Duration> =
+            self.gates.values().map(|gate| now.saturating_duration_since(gate.used_at)).collect();
         let tenth = ages.len() / 10;
         let (_, limit, _) = ages.select_nth_unstable_by(tenth, |one, other| other.cmp(one));
         let limit = *limit;

@@ -11,7 +11,6 @@ use crate::words::TenantId;
 
 use super::bucket::Rate;
 use super::ceiling::{Ceiling, Ceilings};
-use super::signal::Signal;
 
 mod ask;
 mod closing;
@@ -20,7 +19,7 @@ mod node;
 mod scope;
 mod view;
 
-pub use ask::{Ask, Class, Order, Path, RoomKey, Size};
+pub use ask::{Ask, Class, Order, Path, RoomKey, Size, Standing};
 pub use line::Place;
 pub use node::Phase;
 pub use scope::{Level, NodeKey, Scope, access_word};
@@ -91,6 +90,9 @@ pub enum Verdict {
     Refused(Reason, Duration),
 }
 
+/// Tells a waiter its verdict; false if nobody was there to hear it.
+pub type Offer<'a, W> = &'a mut dyn FnMut(W, Verdict) -> bool;
+
 /// The scheduler of one upstream. `W` is whatever reaches a waiter.
 #[derive(Debug)]
 pub struct Core<W> {
@@ -149,14 +151,14 @@ impl<W> Core<W> {
         turn: Turn,
         ask: Ask,
         reach: W,
-        mut offer: impl FnMut(W, Verdict) -> bool,
+        offer: Offer<'_, W>,
     ) -> Result<Place, (W, Verdict)> {
         let wait = self.projected_wait(now, &ask);
         if now.checked_add(wait).is_none_or(|turn_at| turn_at > ask.deadline) {
             return Err((reach, Verdict::Refused(Reason::Deadline, wait)));
         }
         let (waiting, bytes) = self.lines.held_by(ask.line);
-        let is_replay = turn.0 < self.next_turn;
+        let is_replay = ask.standing == Standing::Replay;
         if !is_replay
             && (waiting >= self.settings.max_tenant_waiting
                 || bytes + u64::from(ask.bytes) > self.settings.max_tenant_bytes)
@@ -189,23 +191,28 @@ impl<W> Core<W> {
     /// Sends past the line, because the operator or the mode says so. Returns the wait that the line would have meant.
     pub fn pass(&mut self, now: Instant, ask: &Ask) -> (Flight, Duration) {
         let wait = self.projected_wait(now, ask);
-        (self.depart(now, ask), wait)
+        // What the line would have refused would have taken no token either.
+        let is_in_time = now.checked_add(wait).is_some_and(|turn_at| turn_at <= ask.deadline);
+        (if is_in_time { self.depart(now, ask) } else { self.fly(now, ask) }, wait)
     }
 
     /// Tells everyone whose turn or deadline has come. `offer` answers whether the waiter was still there:
     /// a token offered to nobody stays in the bucket.
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
-    pub fn release(&mut self, now: Instant, mut offer: impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
-        self.give_up(now, &mut offer);
+    pub fn release(&mut self, now: Instant, offer: Offer<'_, W>) -> Option<Instant> {
+        self.give_up(now, offer);
         self.lines.unpark(now);
-        let next_at = self.pour(now, &mut offer);
-        let narrow_at = self.probe_narrow(now, &mut offer);
-        [next_at, narrow_at, self.lines.next_wake_at(), self.lines.next_deadline_at()].into_iter().flatten().min()
+        let next_at = self.pour(now, offer);
+        let narrow_at = self.probe_narrow(now, offer);
+        [next_at, narrow_at, self.lines.next_wake_at(), self.lines.next_deadline_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets requests go as long as the widest gate allows it.
-    fn pour(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
+    fn pour(&mut self, now: Instant, offer: Offer<'_, W>) -> Option<Instant> {
         while self.lines.is_ready() && self.flights.len() < self.settings.max_in_flight {
             match self.egress.pass(now) {
                 Pass::AfterProbe => return None,
@@ -219,7 +226,11 @@ impl<W> Core<W> {
                 }
                 self.has_egress_place = true;
             }
-            let entry = if self.egress.phase == Phase::HalfOpen(None) { self.first_to_try(now) } else { self.next(now) };
+            let entry = if self.egress.phase == Phase::HalfOpen(None) {
+                self.first_to_try(now)
+            } else {
+                self.next(now)
+            };
             let Some(entry) = entry else { return None };
             self.send(now, entry, offer);
         }
@@ -235,14 +246,15 @@ impl<W> Core<W> {
     /// The next in order, but no upload of megabytes if anything else waits.
     fn first_to_try(&mut self, now: Instant) -> Option<Entry<W>> {
         let Self { lines, gates, ceilings, .. } = self;
-        let may_go = |ask: &Ask| ask.size != Size::Large && own_gates(gates, ask).all(|key| is_open(gates, key));
+        let may_go =
+            |ask: &Ask| ask.size != Size::Large && own_gates(gates, ask).all(|key| is_open(gates, key));
         match lines.find(may_go) {
             Some(small) => Some(small),
             None => lines.next(|ask| check(gates, ceilings, now, ask)),
         }
     }
 
-    fn send(&mut self, now: Instant, entry: Entry<W>, offer: &mut impl FnMut(W, Verdict) -> bool) -> bool {
+    fn send(&mut self, now: Instant, entry: Entry<W>, offer: Offer<'_, W>) -> bool {
         let flight = self.depart(now, &entry.ask);
         let was_there = offer(entry.reach, Verdict::Go(flight));
         if was_there {
@@ -254,13 +266,17 @@ impl<W> Core<W> {
         was_there
     }
 
-    fn depart(&mut self, now: Instant, ask: &Ask) -> Flight {
+    fn fly(&mut self, now: Instant, ask: &Ask) -> Flight {
         self.next_number += 1;
         let (number, path, line) = (self.next_number, ask.path, ask.line);
         let index = self.flights.insert(InFlight { number, path, line, departed_at: now });
-        let flight = Flight { index, number };
+        Flight { index, number }
+    }
+
+    fn depart(&mut self, now: Instant, ask: &Ask) -> Flight {
+        let flight = self.fly(now, ask);
         self.egress.depart(now, flight);
-        for key in levels(&path) {
+        for key in levels(&ask.path) {
             if let Some(gate) = self.gates.get_mut(&key) {
                 gate.depart(now, flight);
             }
@@ -274,7 +290,7 @@ impl<W> Core<W> {
     }
 
     /// Refuses everyone whose deadline passed or lies before anybody can go: waiting on would be in vain.
-    fn give_up(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) {
+    fn give_up(&mut self, now: Instant, offer: Offer<'_, W>) {
         let reopens_at = match self.egress.phase {
             Phase::Closed(until) if !self.scopes.is_auto() => until,
             // A refusal that nothing has narrowed yet may still be found not to concern them.
@@ -291,7 +307,10 @@ impl<W> Core<W> {
     ///
     /// Its line gets `weight` of every round's turns, and no more rounds are needed than the line is long.
     fn projected_wait(&self, now: Instant, ask: &Ask) -> Duration {
-        let (own, _) = self.lines.held_by(ask.line);
+        let own = match ask.standing {
+            Standing::New => self.lines.held_by(ask.line).0,
+            Standing::Replay => 0,
+        };
         let weight = u64::from(ask.weight.get());
         let rounds = (u64::from(own) + 1).div_ceil(weight);
         let others = self.lines.weight().saturating_sub(if own > 0 { weight } else { 0 });
@@ -299,7 +318,9 @@ impl<W> Core<W> {
         let everybody = u64::try_from(self.lines.waiting()).unwrap_or(u64::MAX).saturating_add(1);
         let ahead = u32::try_from(in_rounds.min(everybody)).unwrap_or(u32::MAX);
         let own_gates = levels(&ask.path).into_iter().filter_map(|key| self.gates.get(&key));
-        own_gates.map(|gate| gate.time_for(now, own + 1)).fold(self.egress.time_for(now, ahead), Duration::max)
+        own_gates
+            .map(|gate| gate.time_for(now, own + 1))
+            .fold(self.egress.time_for(now, ahead), Duration::max)
     }
 }
 
@@ -332,7 +353,7 @@ fn check(gates: &mut HashMap<NodeKey, Node>, ceilings: &Ceilings, now: Instant, 
             _ => Check::FlowWaits(until),
         };
     }
-    match ceilings.tenant(now, ask.path.tenant) {
+    match ceilings.tenant(now, ask.line) {
         Ok(()) => Check::Go,
         Err(at) => Check::TenantWaits(Some(at)),
     }

@@ -78,7 +78,6 @@ impl Node {
         {
             self.phase = Phase::HalfOpen(None);
             self.episode = None;
-            self.bucket.drain(now);
         }
         match self.phase {
             Phase::Closed(until) => Pass::At(until),
@@ -119,6 +118,8 @@ impl Node {
         if opens {
             self.phase = Phase::Open;
             self.estimate.idle(now);
+            // What waited goes out paced, not as a burst.
+            self.bucket.drain(now);
         }
         opens
     }

@@ -173,7 +173,12 @@ impl Scopes {
 
     /// A request was refused until `until` although the verdict is narrow. Returns the wider level that two or
     /// more refusals prove, and who was refused: nobody uninvolved may have been accepted since the first.
-    pub(super) fn widened(&mut self, now: Instant, path: Path, until: Instant) -> Option<(Level, Vec<(Path, Instant)>)> {
+    pub(super) fn widened(
+        &mut self,
+        now: Instant,
+        path: Path,
+        until: Instant,
+    ) -> Option<(Level, Vec<(Path, Instant)>)> {
         if !self.is_auto() {
             return None;
         }
@@ -190,13 +195,16 @@ impl Scopes {
         }
         let wider = verdict.wider()?;
         let parent = path.at(wider);
-        let involved: Vec<_> = learned.refusals.iter().filter(|(other, ..)| other.at(wider) == parent).collect();
+        let involved: Vec<_> =
+            learned.refusals.iter().filter(|(other, ..)| other.at(wider) == parent).collect();
         let first_at = involved.iter().map(|(_, at, _)| *at).min()?;
-        let is_involved = |other: &Path| involved.iter().any(|(refused, ..)| refused.at(verdict) == other.at(verdict));
+        let is_involved =
+            |other: &Path| involved.iter().any(|(refused, ..)| refused.at(verdict) == other.at(verdict));
         let is_alone = involved.iter().all(|(refused, ..)| refused.at(verdict) == path.at(verdict));
-        let is_denied = learned.successes.iter().any(|(other, sent_at)| {
-            other.at(wider) == parent && *sent_at > first_at && !is_involved(other)
-        });
+        let is_denied = learned
+            .successes
+            .iter()
+            .any(|(other, sent_at)| other.at(wider) == parent && *sent_at > first_at && !is_involved(other));
         if is_alone || is_denied {
             return None;
         }

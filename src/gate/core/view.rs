@@ -9,7 +9,7 @@ use crate::route::Family;
 
 use super::node::Node;
 use super::scope::{Level, NodeKey};
-use super::{Core, Phase};
+use super::{Core, Path, Phase};
 
 /// One gate, as it is now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,6 +47,13 @@ impl<W> Core<W> {
     /// When the first of the next to give up joined.
     pub fn oldest_joined_at(&self) -> Option<Instant> {
         self.lines.oldest_joined_at()
+    }
+
+    /// Time until all gates of a path are open; none if they are.
+    pub fn closed_for(&self, now: Instant, path: &Path) -> Option<Duration> {
+        let own = super::levels(path).into_iter().filter_map(|key| Some((key, self.gates.get(&key)?)));
+        let all = own.chain([(NodeKey::Egress, &self.egress)]);
+        all.filter_map(|(key, gate)| view(now, key, gate).closed_for).max()
     }
 
     /// The widest gate.

@@ -60,6 +60,15 @@ impl Parcel {
         }
     }
 
+    /// All of it, if it is in memory.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Nothing => Some(&[]),
+            Kind::Small(bytes) => Some(bytes),
+            Kind::Once { .. } | Kind::Spooled(_) => None,
+        }
+    }
+
     /// The body from its beginning, for one attempt; attempts do not disturb each other. None if it cannot be sent
     /// again.
     pub fn attempt(&mut self) -> Option<Body> {

@@ -155,7 +155,8 @@ impl<W> Lines<W> {
             tenant.waiting += 1;
             tenant.bytes += u64::from(ask.bytes);
         }
-        let entry = self.entries.insert(Entry { ask, turn, reach, joined_at: now, flow, before: None, behind: None });
+        let entry =
+            self.entries.insert(Entry { ask, turn, reach, joined_at: now, flow, before: None, behind: None });
         self.deadlines.insert((deadline, entry));
         self.link(flow, entry, turn);
         self.queue(flow);
@@ -213,7 +214,11 @@ impl<W> Lines<W> {
     pub(super) fn wake_line(&mut self, line: TenantId) {
         let Some(index) = self.index.get(&line).copied() else { return };
         self.wake(Parked::Tenant(index));
-        let flows: Vec<usize> = self.tenants.get(index).map(|tenant| tenant.flows.values().copied().collect()).unwrap_or_default();
+        let flows: Vec<usize> = self
+            .tenants
+            .get(index)
+            .map(|tenant| tenant.flows.values().copied().collect())
+            .unwrap_or_default();
         for flow in flows {
             self.wake(Parked::Flow(flow));
         }
@@ -236,7 +241,9 @@ impl<W> Lines<W> {
 
     /// Takes out those of a tenant that `hopeless` names.
     pub(super) fn drop_where(&mut self, line: TenantId, hopeless: impl Fn(&Ask) -> bool) -> Vec<Entry<W>> {
-        let Some(tenant) = self.index.get(&line).and_then(|tenant| self.tenants.get(*tenant)) else { return Vec::new() };
+        let Some(tenant) = self.index.get(&line).and_then(|tenant| self.tenants.get(*tenant)) else {
+            return Vec::new();
+        };
         let mut found = Vec::new();
         for flow in tenant.flows.values().filter_map(|flow| self.flows.get(*flow)) {
             let mut next = flow.head;
@@ -253,7 +260,8 @@ impl<W> Lines<W> {
     /// Takes out the last of the longest line, measured against its weight; none if that is `newcomer`'s own.
     pub(super) fn push_out(&mut self, newcomer: TenantId) -> Option<Entry<W>> {
         let share = |tenant: &Tenant| f64::from(tenant.waiting) / f64::from(tenant.weight);
-        let longest = self.tenants.iter().max_by(|(_, one), (_, other)| share(one).total_cmp(&share(other)))?.1;
+        let longest =
+            self.tenants.iter().max_by(|(_, one), (_, other)| share(one).total_cmp(&share(other)))?.1;
         if longest.id == newcomer {
             return None;
         }
@@ -276,7 +284,18 @@ impl<W> Lines<W> {
     }
 
     pub(super) fn oldest_joined_at(&self) -> Option<Instant> {
-        self.deadlines.iter().take(64).filter_map(|(_, entry)| self.entries.get(*entry)).map(|entry| entry.joined_at).min()
+        self.deadlines
+            .iter()
+            .take(64)
+            .filter_map(|(_, entry)| self.entries.get(*entry))
+            .map(|entry| entry.joined_at)
+            .min()
+    }
+
+    /// Entries, flows and tenants that are kept.
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> (usize, usize, usize) {
+        (self.entries.len(), self.flows.len(), self.tenants.len())
     }
 
     fn tenant(&mut self, ask: &Ask) -> usize {
@@ -304,7 +323,16 @@ impl<W> Lines<W> {
         let key = key(ask);
         let known = self.tenants.get(tenant).and_then(|known| known.flows.get(&key).copied());
         known.unwrap_or_else(|| {
-            let flow = Flow { tenant, key, class: ask.class, head: None, tail: None, is_queued: false, parked_at: None, owner: None };
+            let flow = Flow {
+                tenant,
+                key,
+                class: ask.class,
+                head: None,
+                tail: None,
+                is_queued: false,
+                parked_at: None,
+                owner: None,
+            };
             let flow = self.flows.insert(flow);
             if let Some(tenant) = self.tenants.get_mut(tenant) {
                 tenant.flows.insert(key, flow);

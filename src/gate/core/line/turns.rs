@@ -11,7 +11,11 @@ impl<W> Lines<W> {
         let known = self.tenants.get(tenant)?;
         let ready = |class: &usize| known.classes.get(*class).is_some_and(|ring| !ring.is_empty());
         let has_waited = |class: &usize| known.credit.get(*class).is_some_and(|credit| *credit >= FLOOR);
-        let class = (0..Class::COUNT).rev().filter(ready).find(has_waited).or_else(|| (0..Class::COUNT).find(ready))?;
+        let class = (0..Class::COUNT)
+            .rev()
+            .filter(ready)
+            .find(has_waited)
+            .or_else(|| (0..Class::COUNT).find(ready))?;
         let flow = *known.classes.get(class)?.front()?;
         Some((class, flow))
     }
@@ -20,7 +24,10 @@ impl<W> Lines<W> {
     fn drop_emptied(&mut self, tenant: usize) {
         for class in 0..Class::COUNT {
             loop {
-                let Some(ring) = self.tenants.get_mut(tenant).and_then(|known| known.classes.get_mut(class)) else { return };
+                let Some(ring) = self.tenants.get_mut(tenant).and_then(|known| known.classes.get_mut(class))
+                else {
+                    return;
+                };
                 let Some(flow) = ring.front().copied() else { break };
                 if self.flows.get(flow).is_some_and(|flow| flow.head.is_some()) {
                     break;
@@ -35,7 +42,13 @@ impl<W> Lines<W> {
     }
 
     /// Lets the head of `flow` go: the flow, then the tenant, moves to the back when its turns are used.
-    pub(super) fn grant(&mut self, tenant: usize, class: usize, flow: usize, head: usize) -> Option<Entry<W>> {
+    pub(super) fn grant(
+        &mut self,
+        tenant: usize,
+        class: usize,
+        flow: usize,
+        head: usize,
+    ) -> Option<Entry<W>> {
         let entry = self.remove(head)?;
         if let Some(known) = self.tenants.get_mut(tenant) {
             known.charge(class);

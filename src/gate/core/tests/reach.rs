@@ -1,0 +1,243 @@
+//! How far a refusal reaches, and how that is found out.
+
+use super::*;
+
+fn auto() -> World {
+    World::with(CoreSettings { scope: Scope::Auto, ..settings(1000.0, 100) })
+}
+
+fn verdicts(world: &World) -> Vec<Level> {
+    world.core.verdicts(world.now).map(|(_, level, _)| level).collect()
+}
+
+fn closed(world: &World) -> Vec<NodeKey> {
+    world.core.gates(world.now).filter(|gate| gate.closed_for.is_some()).map(|gate| gate.key).collect()
+}
+
+impl World {
+    fn pass_time(&mut self, time: Duration) {
+        let at = self.now + time - self.start;
+        self.until(at);
+    }
+
+    fn in_room(&self, number: u8, room: u64) -> Ask {
+        let family = Family { segment: "messages", access: Access::Read };
+        let path = Path { tenant: tenant(number), family, room: Some(RoomKey(room)) };
+        Ask { path, line: tenant(number), ..self.ask() }
+    }
+}
+
+#[test]
+fn without_evidence_everybody_stops() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    assert!(world.is_closed());
+}
+
+#[test]
+fn a_success_of_another_tenant_sent_after_the_refused_one_proves_it_narrower() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.pass_time(SECOND / 100);
+    world.under_way(1, 2);
+    world.refuse(0, SECOND * 30);
+    assert!(world.is_closed());
+    world.accept(1);
+    assert!(!world.is_closed());
+    assert_eq!(closed(&world), [NodeKey::Tenant(tenant(1))]);
+    assert_eq!(verdicts(&world), [Level::Tenant]);
+}
+
+#[test]
+fn the_rate_of_those_who_were_not_meant_is_as_before() {
+    let mut world = auto();
+    let before = world.core.egress(world.now).rate;
+    world.under_way(0, 1);
+    world.pass_time(SECOND / 100);
+    world.under_way(1, 2);
+    world.refuse(0, SECOND * 30);
+    assert!(world.core.egress(world.now).rate < before);
+    world.accept(1);
+    assert_eq!(world.core.egress(world.now).rate, before);
+}
+
+#[test]
+fn a_success_sent_before_the_refused_one_proves_nothing() {
+    let mut world = auto();
+    world.under_way(1, 2);
+    world.pass_time(SECOND / 100);
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    world.accept(1);
+    assert!(world.is_closed());
+}
+
+#[test]
+fn while_nobody_knows_one_small_safe_request_of_somebody_else_tries() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    let own = world.of(1);
+    let upload = Ask { size: Size::Large, ..world.of(2) };
+    let others = world.of(3);
+    world.put(1, own).unwrap();
+    world.put(2, upload).unwrap();
+    world.put(3, others).unwrap();
+    world.put(4, others).unwrap();
+    assert_eq!(world.goes(SECOND * 99 / 100), [0; 0]);
+    assert_eq!(world.goes(SECOND), [3]);
+    assert_eq!(world.goes(SECOND * 5), [0; 0]);
+    world.accept(3);
+    let went = world.goes(SECOND * 5);
+    assert!(went.contains(&2) && went.contains(&4) && !went.contains(&1), "{went:?}");
+}
+
+#[test]
+fn a_refused_probe_confirms_that_everybody_is_meant() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    for who in 2..5 {
+        let ask = world.of(u8::try_from(who).unwrap());
+        world.put(who, ask).unwrap();
+    }
+    assert_eq!(world.goes(SECOND), [2]);
+    world.refuse(2, SECOND * 29);
+    assert!(world.is_closed());
+    assert_eq!(world.goes(SECOND * 6), [3], "the next one after five seconds");
+}
+
+#[test]
+fn the_literal_egress_scope_sends_no_probe() {
+    let mut world = World::new(1000.0, 100);
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 3);
+    for who in 1..80 {
+        let ask = world.of(u8::try_from(who).unwrap());
+        world.put(who, ask).unwrap();
+    }
+    assert_eq!(world.goes(SECOND * 3 - Duration::from_millis(1)), [0; 0]);
+    assert_eq!(world.goes(SECOND * 4).len(), 1);
+}
+
+#[test]
+fn other_families_and_rooms_of_the_tenant_narrow_it_further() {
+    let mut world = auto();
+    let (room, other_room) = (world.in_room(1, 1), world.in_room(1, 2));
+    let sent = |world: &mut World, who: u32, ask: Ask| {
+        world.now += SECOND / 100;
+        let (flight, _) = world.core.pass(world.now, &ask);
+        world.sent.push((who, flight, world.now));
+    };
+    sent(&mut world, 0, room);
+    let (family, stranger) = (world.of(1), world.of(2));
+    sent(&mut world, 1, stranger);
+    sent(&mut world, 2, family);
+    sent(&mut world, 3, other_room);
+    world.refuse(0, SECOND * 30);
+    world.accept(1);
+    world.accept(2);
+    assert_eq!(closed(&world), [NodeKey::Family(tenant(1), room.path.family)]);
+    world.accept(3);
+    assert_eq!(closed(&world), [NodeKey::Room(tenant(1), room.path.family, RoomKey(1))]);
+    assert_eq!(verdicts(&world), [Level::Room]);
+    let (same, other) = (room, world.in_room(1, 3));
+    let deadline = world.now + SECOND * 100;
+    world.put(10, Ask { deadline, ..same }).unwrap();
+    world.put(11, Ask { deadline, ..other }).unwrap();
+    assert_eq!(world.goes(SECOND), [11], "the other room is not delayed");
+}
+
+#[test]
+fn a_remembered_verdict_closes_only_the_tenant_at_once() {
+    let mut world = auto();
+    world.core.restore(world.now, Learned::Verdict(READS, Level::Tenant));
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    assert!(!world.is_closed());
+    assert_eq!(closed(&world), [NodeKey::Tenant(tenant(1))]);
+}
+
+#[test]
+fn a_verdict_fades() {
+    let mut world = auto();
+    world.core.restore(world.now, Learned::Verdict(READS, Level::Tenant));
+    world.now += SECOND * 3601;
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    assert!(world.is_closed());
+}
+
+#[test]
+fn two_tenants_refused_together_widen_the_verdict_again() {
+    let mut world = auto();
+    world.core.restore(world.now, Learned::Verdict(READS, Level::Tenant));
+    world.under_way(1, 1);
+    world.under_way(2, 2);
+    world.refuse(1, SECOND * 30);
+    assert!(!world.is_closed());
+    world.refuse(2, SECOND * 30);
+    assert!(world.is_closed());
+}
+
+#[test]
+fn refusals_that_coincide_while_others_are_served_do_not_widen_it() {
+    let mut world = auto();
+    world.core.restore(world.now, Learned::Verdict(READS, Level::Tenant));
+    world.under_way(1, 1);
+    world.under_way(2, 2);
+    world.refuse(1, SECOND * 30);
+    world.now += SECOND;
+    world.under_way(3, 3);
+    world.accept(3);
+    world.refuse(2, SECOND * 30);
+    assert!(!world.is_closed());
+    assert_eq!(closed(&world).len(), 2);
+}
+
+#[test]
+fn a_closed_tenant_does_not_hold_up_the_others() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Tenant), ..settings(1000.0, 100) });
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 3);
+    let (closed, open) = (world.of(1), world.of(2));
+    world.put(1, closed).unwrap();
+    world.put(2, closed).unwrap();
+    world.put(3, open).unwrap();
+    assert_eq!(world.goes(SECOND), [3]);
+    assert_eq!(world.goes(SECOND * 4), [1]);
+    assert_eq!(world.goes(SECOND * 5), [0; 0]);
+    world.accept(1);
+    assert_eq!(world.goes(SECOND * 9), [2]);
+}
+
+#[test]
+fn a_hopeless_waiter_behind_a_closed_tenant_is_told_at_once() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Tenant), ..settings(1.0, 1) });
+    world.under_way(0, 1);
+    let patient = Ask { deadline: world.now + SECOND * 25, ..world.of(1) };
+    world.put(1, patient).unwrap();
+    let (_, flight, sent_at) = world.sent.remove(0);
+    let mut told = Vec::new();
+    let hour = Signal::Throttled(Wait::Stated(SECOND * 3600));
+    world.core.learn(world.now, flight, sent_at, hour, &mut |who, verdict| {
+        told.push((who, verdict));
+        true
+    });
+    assert!(
+        matches!(told[..], [(1, Verdict::Refused(Reason::Deadline, wait))] if wait >= SECOND * 3600),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn ten_thousand_closed_tenants_are_bounded() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Tenant), ..settings(1000.0, 100) });
+    for number in 0..=255 {
+        world.now += SECOND;
+        world.under_way(0, number);
+        world.refuse(0, SECOND * 3);
+    }
+    assert!(world.core.gates(world.now).count() <= 100);
+}
