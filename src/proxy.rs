@@ -1,6 +1,7 @@
 //! The sentences: how a request is answered, and how an answer is fetched. Nothing else stands here.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::request::Parts;
 use http::{Method, Request, Response};
@@ -14,7 +15,7 @@ use crate::gate::{Gate, Permit, Signal};
 use crate::metrics::Metrics;
 use crate::reply::{self, Problem};
 use crate::rewrite::Rewriter;
-use crate::route::{Route, Router};
+use crate::route::{Kind, Route, Router};
 use crate::server::Arrival;
 use crate::trail::Trail;
 use crate::upstream::{Attempts, Failed, Next, Parcel, Replayer, Spool, Transport};
@@ -160,12 +161,23 @@ impl<T: Transport> Proxy<T> {
                 Next::Again(event, pause) if self.gate.pause(&mut ticket, pause).await => {
                     trail.replayed(event)
                 }
-                Next::Again(..) | Next::Done => {
-                    return Ok(reply::honest(result?, self.gate.reopens_in(), now.1));
-                }
+                Next::Again(..) | Next::Done => return self.finish(errand.route, result?, now.1),
             }
             refusal = reply::keep(result).await;
         }
+    }
+
+    /// The API's last word. Other origins than Webex may mean what they say, in whatever form.
+    fn finish(
+        &self,
+        route: &Route,
+        answer: Response<Body>,
+        now: SystemTime,
+    ) -> Result<Response<Body>, Problem> {
+        Ok(match route.kind() {
+            Kind::Generic => answer,
+            Kind::Webex => reply::honest(answer, self.gate.reopens_in(), now),
+        })
     }
 
     /// One attempt: outbound, send, learn.

@@ -94,7 +94,7 @@ impl Problem {
     }
 }
 
-/// The API's 429 for a client whose deadline is too short: its own words, with a true integer `Retry-After`.
+/// The API's refusal for a client whose deadline is too short: its own words, with a true integer `Retry-After`.
 pub fn pass_on(mut refusal: Response<Body>, retry_after: Duration) -> Response<Body> {
     let status = format!("Tollgate; received-status={}", refusal.status().as_str());
     let headers = refusal.headers_mut();
@@ -109,19 +109,21 @@ pub fn pass_on(mut refusal: Response<Body>, retry_after: Duration) -> Response<B
 pub fn honest(response: Response<Body>, reopens_in: Option<Duration>, now: SystemTime) -> Response<Body> {
     match (response.status(), reopens_in, retry_after(response.headers(), now)) {
         (StatusCode::TOO_MANY_REQUESTS, Some(wait), _) => pass_on(response, wait),
-        (StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE, _, Wait::Stated(wait)) => {
-            pass_on(response, wait)
+        (StatusCode::TOO_MANY_REQUESTS, None, Wait::Missing) => pass_on(response, UNSTATED),
+        (StatusCode::TOO_MANY_REQUESTS | StatusCode::LOCKED | StatusCode::SERVICE_UNAVAILABLE, _, stated) => {
+            match stated {
+                Wait::Stated(wait) => pass_on(response, wait),
+                Wait::Malformed => pass_on(response, UNSTATED),
+                Wait::Missing => response,
+            }
         }
         _ => response,
     }
 }
 
-/// A refusal set aside while its request waits for another turn: small, and no longer tied to a connection.
+/// An answer set aside while its request waits for another turn: small, and no longer tied to a connection.
 pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Body>> {
     let (mut head, body) = result.ok()?.into_parts();
-    if head.status != StatusCode::TOO_MANY_REQUESTS {
-        return None;
-    }
     let whole = tokio::time::timeout(KEPT_FOR, Limited::new(body, KEPT_BYTES).collect()).await;
     let bytes = whole.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
     head.headers.remove(header::TRANSFER_ENCODING);
@@ -129,6 +131,8 @@ pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Bod
     Some(Response::from_parts(head, Body::whole(bytes)))
 }
 
+/// What the Python SDK assumes for a value that it cannot read.
+const UNSTATED: Duration = Duration::from_secs(15);
 /// Webex's refusals are some hundred bytes; a gateway's page may be longer.
 const KEPT_BYTES: usize = 16 * 1024;
 /// The body of a refusal comes with its head, or it is not worth waiting for.
