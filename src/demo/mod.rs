@@ -48,6 +48,9 @@ pub enum DemoFault {
     /// The simulator does not do as it is told.
     #[error(transparent)]
     Control(#[from] sim::ControlFault),
+    /// The user wants no more of it.
+    #[error("interrupted")]
+    Interrupted,
     /// A socket or a file.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -95,6 +98,14 @@ impl DemoSettings {
 /// `Promise` if a bot saw a 429 or an error through Tollgate, or if on either way a post was lost or doubled, or an
 /// answer was wrong; the others if something cannot be started.
 pub async fn run(settings: DemoSettings) -> Result<(), DemoFault> {
+    tokio::select! {
+        shown = show(settings) => shown,
+        // Ended here and not by the system, so that the state directory goes too.
+        _ = tokio::signal::ctrl_c() => Err(DemoFault::Interrupted),
+    }
+}
+
+async fn show(settings: DemoSettings) -> Result<(), DemoFault> {
     let waits = Waits::listen()?;
     let bots: Vec<Identity> =
         (1..=settings.bots).map(|number| Identity::new(settings.seed, number)).collect();
