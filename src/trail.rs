@@ -123,7 +123,7 @@ impl Trail {
                 .upstream_duration
                 .with_label_values(&[record.route.as_str()])
                 .observe(took.as_secs_f64());
-            if let Signal::Throttled(wait) = signal {
+            if let Signal::Throttled { wait, .. } = signal {
                 record.throttled(wait);
             }
         });

@@ -13,7 +13,7 @@ mod signal;
 
 pub use self::bucket::Rate;
 pub use self::core::{CoreSettings, Reason};
-pub use self::signal::{Signal, Wait, retry_after};
+pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
 use crate::cache::Slot;
 

@@ -190,12 +190,12 @@ impl<W> Core<W> {
     /// A request was answered. `sent_at` tells which episode the answer belongs to.
     pub(super) fn learn(&mut self, now: Instant, flight: Flight, sent_at: Instant, signal: Signal) {
         match signal {
-            Signal::Accepted if self.phase == Phase::HalfOpen(Some(flight)) => {
+            Signal::Accepted(_) if self.phase == Phase::HalfOpen(Some(flight)) => {
                 self.phase = Phase::Open;
                 self.estimate.idle(now);
             }
-            Signal::Accepted => {}
-            Signal::Throttled(wait) => {
+            Signal::Accepted(_) => {}
+            Signal::Throttled { wait, .. } => {
                 let closed_for = self.wait_of(now, wait, flight);
                 self.estimate.refused(now, sent_at, closed_for);
                 self.bucket.set_rate(now, self.estimate.rate());

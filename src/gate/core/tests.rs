@@ -57,7 +57,7 @@ impl World {
     }
 
     fn refuse(&mut self, flight: u64, wait: Duration) {
-        self.core.learn(self.now, Flight(flight), self.now, Signal::Throttled(Wait::Stated(wait)));
+        self.core.learn(self.now, Flight(flight), self.now, Signal::throttled(Wait::Stated(wait)));
     }
 }
 
@@ -80,7 +80,7 @@ fn a_refusal_stops_everyone_and_one_probe_reopens() {
     // The jitter comes after the stated wait: at most a tenth of it.
     assert_eq!(world.goes(SECOND * 33 / 10), [1]);
     assert_eq!(world.goes(SECOND * 5), [0; 0]);
-    world.core.learn(world.now, Flight(2), world.now, Signal::Accepted);
+    world.core.learn(world.now, Flight(2), world.now, Signal::accepted());
     assert_eq!(world.goes(SECOND * 7), [2, 3]);
 }
 
@@ -90,7 +90,7 @@ fn a_success_sent_before_the_refusal_does_not_reopen() {
     (0..3).for_each(|who| assert!(world.join(who, SECOND * 20).is_ok()));
     assert_eq!(world.goes(Duration::ZERO), [0, 1]);
     world.refuse(1, SECOND);
-    world.core.learn(world.now, Flight(2), world.now, Signal::Accepted);
+    world.core.learn(world.now, Flight(2), world.now, Signal::accepted());
     assert!(matches!(world.core.phase(), Phase::Closed(_)));
 }
 
@@ -175,7 +175,7 @@ fn a_refusal_without_a_time_waits_longer_each_time_and_forgets() {
     for pause in [0, 30, 60, 600] {
         world.now += SECOND * pause;
         world.core.phase = Phase::Open;
-        world.core.learn(world.now, Flight(0), world.now, Signal::Throttled(Wait::Missing));
+        world.core.learn(world.now, Flight(0), world.now, Signal::throttled(Wait::Missing));
         let Phase::Closed(until) = world.core.phase() else { panic!("open") };
         gates.push((until - world.now).as_secs());
     }
