@@ -89,7 +89,7 @@ impl Hints {
         (hints != Self::default()).then_some(hints)
     }
 
-    /// Orders by the requests per second that are left, then by those allowed, then by the longest time to the reset.
+    /// Orders by the requests per second that are left, then by the longest time to the reset, then by those allowed.
     fn binding(&self, other: &Self) -> Ordering {
         let per_second = |requests: Option<u32>, time: Option<Duration>| {
             let time = time.unwrap_or(USUAL_WINDOW).max(SHORTEST_WINDOW);
@@ -99,8 +99,8 @@ impl Hints {
         let allowed = |hints: &Self| per_second(hints.limit, hints.window);
         let by_left = left(self).total_cmp(&left(other));
         by_left
-            .then_with(|| allowed(self).total_cmp(&allowed(other)))
             .then_with(|| Reverse(self.reset_in).cmp(&Reverse(other.reset_in)))
+            .then_with(|| allowed(self).total_cmp(&allowed(other)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values by the million, mostly almost right. `FUZZED_VALUES=10000000 cargo test --release --lib signal -- --nocapture
+//! Values by the million, mostly almost right. `FUZZED_VALUES=10000000 cargo test --lib -- --nocapture
 //! every_fuzzed_value` gives figure 7 of GATE 9 for the parsers.
 
 use std::time::{Duration, SystemTime};

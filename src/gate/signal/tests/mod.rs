@@ -302,6 +302,13 @@ fn the_drafts_from_08_are_read_and_the_tightest_policy_counts() {
         (&[("ratelimit", "\"x\";t=5")], Hints::default()),
         (&[("ratelimit", "\"x\";r=-5;t=5")], Hints::default()),
         (&[("ratelimit", "\"unclosed;r=5;t=5")], Hints::default()),
+        (
+            &[
+                ("ratelimit", "\"day\";r=0;t=3, \"burst\";r=0;t=9"),
+                ("ratelimit-policy", "\"burst\";q=10;w=9, \"day\";q=100;w=86400"),
+            ],
+            told(Some(10), Some(0), Some(9_000), Some(9)),
+        ),
         (&[("ratelimit-policy", "\"x\";q=100;w=0")], told(Some(100), None, None, None)),
     ]);
 }
