@@ -107,7 +107,7 @@ impl Doorman {
             return Err(Denied::Unlisted);
         }
         let id = self.keyed(b"credential", credential);
-        let tenant = name.as_ref().map_or(TenantId::new(id), |name| self.tenant(name));
+        let tenant = name.as_ref().map_or_else(|| TenantId::new(id), |name| self.tenant(name));
         Ok(Pass { tenant, credential: CredentialId::new(id), name })
     }
 

@@ -8,11 +8,11 @@ use tokio::time::timeout;
 
 use super::ADVICE_NAME;
 use super::finding::Finding;
-use crate::gate::Load;
 use crate::app;
 use crate::body::Body;
 use crate::cache::Lookup;
 use crate::config::Config;
+use crate::gate::Load;
 use crate::route::Kind;
 use crate::upstream::{Failed, Transport};
 use crate::words::Scheme;

@@ -96,7 +96,7 @@ fn class(route: &Route, headers: &HeaderMap) -> Class {
     let mut members =
         asked.flat_map(|line| line.split(',')).filter_map(|member| member.trim().strip_prefix("u="));
     let asked = members.next().and_then(|urgency| urgency.parse().ok()).and_then(Class::new);
-    asked.unwrap_or(match route.family().access {
+    asked.unwrap_or_else(|| match route.family().access {
         Access::Read => Class::READ,
         Access::Write => Class::WRITE,
     })

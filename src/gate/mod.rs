@@ -25,7 +25,7 @@ pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
 pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, Scope};
 pub use self::permit::{Permit, Receipt};
-pub use self::signal::{Signal, Wait, retry_after};
+pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
 use self::claim::Claim;
 use self::core::{Ask, Core, Order, Place, Turn, Verdict};

@@ -74,7 +74,7 @@ fn ticket_for(gate: &Gate, method: &str, path: &str, fields: &[(&str, &str)]) ->
 async fn eighty_waiters_stay_silent_for_the_stated_time_then_one_goes() {
     let gate = gate(1000.0);
     let permit = gate.acquire(&mut ticket(&gate)).await.unwrap();
-    gate.learn(permit.spend(), Signal::Throttled(Wait::Stated(SECOND * 3)));
+    gate.learn(permit.spend(), Signal::throttled(Wait::Stated(SECOND * 3)));
     let start = Instant::now();
     let (went, mut arrivals) = tokio::sync::mpsc::channel(100);
     for _ in 0..80 {
@@ -90,11 +90,11 @@ async fn eighty_waiters_stay_silent_for_the_stated_time_then_one_goes() {
         tokio::time::timeout(SECOND * 5, arrivals.recv()).await.is_err(),
         "a second request passed a half-open gate"
     );
-    gate.learn(probe, Signal::Accepted);
+    gate.learn(probe, Signal::accepted());
     drop(went);
     for _ in 0..79 {
         let (_, receipt) = arrivals.recv().await.unwrap();
-        gate.learn(receipt, Signal::Accepted);
+        gate.learn(receipt, Signal::accepted());
     }
 }
 
@@ -136,7 +136,7 @@ async fn time_in_line_adds_up_over_replays() {
 async fn an_hour_is_refused_at_once_with_the_true_time() {
     let gate = gate(10.0);
     let permit = gate.acquire(&mut ticket(&gate)).await.unwrap();
-    gate.learn(permit.spend(), Signal::Throttled(Wait::Stated(SECOND * 3600)));
+    gate.learn(permit.spend(), Signal::throttled(Wait::Stated(SECOND * 3600)));
     let first = gate.acquire(&mut ticket(&gate)).await.unwrap_err().retry_after;
     tokio::time::advance(SECOND * 600).await;
     let later = gate.acquire(&mut ticket(&gate)).await.unwrap_err().retry_after;

@@ -90,7 +90,7 @@ async fn an_answer_that_never_began_gives_its_place_to_the_next() {
     let prober = world.bot("alice");
     let probes = tokio::spawn(async move { prober.get("/v1/people/me").await });
     world.pass(2 * SECOND).await;
-    assert!(world.proxy.gate.glance().is_half_open);
+    assert!(world.proxy.gate.glance().egress.is_half_open);
     let bot = world.bot("bob");
     let waits = tokio::spawn(async move { bot.get("/v1/rooms").await });
     world.pass(SECOND).await;

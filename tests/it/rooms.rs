@@ -1,14 +1,15 @@
 //! Builds the path from explicit settings, around any transport.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
 use tokio::time::Instant;
-use tollgate::admit::Doorman;
+use tollgate::admit::{Admittance, Doorman};
 use tollgate::cache::{self, Cache, CacheSettings};
 use tollgate::clock::Clock;
-use tollgate::gate::{CoreSettings, Gate, GateSettings, Mode, Rate};
+use tollgate::gate::{ClaimSettings, CoreSettings, Gate, GateSettings, Mode, Rate, Scope};
 use tollgate::metrics::Metrics;
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::{RewriteSettings, Rewriter};
@@ -27,6 +28,8 @@ pub(crate) struct Rooms {
     pub(crate) max_wait: Duration,
     /// How long the API's yes is good for.
     pub(crate) proof_ttl: Duration,
+    /// Whom a refusal stops.
+    pub(crate) scope: Scope,
 }
 
 impl Rooms {
@@ -37,6 +40,7 @@ impl Rooms {
             burst: 1_000,
             max_wait: Duration::from_secs(25),
             proof_ttl: Duration::from_secs(60),
+            scope: Scope::Auto,
         }
     }
 
@@ -55,14 +59,14 @@ impl Rooms {
                 max_uri_bytes: 8 * 1024,
                 max_fields: 100,
             }),
-            doorman: Doorman::new(b"a key for tests", &[]),
+            doorman: Doorman::new(b"a key for tests", &[], Admittance::Any),
             cache: Cache::new(CacheSettings {
                 mode: cache::Mode::On,
                 memory: 64 * 1024 * 1024,
                 max_entry: 8 * 1024 * 1024,
                 proof_ttl: self.proof_ttl,
             }),
-            gate: Gate::new(&self.gate()),
+            gate: Gate::new(self.gate()),
             rewriter: Rewriter::new(RewriteSettings {
                 enabled: true,
                 bases: vec![api, legacy],
@@ -87,13 +91,26 @@ impl Rooms {
         GateSettings {
             mode: Mode::Enforce,
             core: CoreSettings {
+                scope: self.scope,
                 start_rate: Rate::new(self.start_rate).unwrap(),
-                ceiling: Rate::MAX,
+                pin: Rate::MAX,
                 burst: self.burst,
+                ceiling: None,
+                tenant_ceilings: Vec::new(),
+                max_in_flight: 20_000,
                 max_waiting: 20_000,
+                max_waiting_bytes: 1 << 30,
+                max_tenant_waiting: 20_000,
+                max_tenant_bytes: 1 << 30,
+                max_gates: 1000,
                 max_gate: Duration::from_secs(3600),
             },
-            max_wait: self.max_wait,
+            claims: ClaimSettings {
+                max_wait: self.max_wait,
+                max_prefer_wait: Duration::from_secs(60),
+                tenants: HashMap::new(),
+            },
+            max_tenants: 1000,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gate::signal::{Signal, Wait};
+use crate::gate::signal::{NamedScope, Signal, Wait};
 
 use super::node::{Episode, Node};
 use super::scope::{Level, NodeKey, Scopes};
@@ -51,8 +51,16 @@ impl<W> Core<W> {
     ) {
         let Some(known) = self.land(flight) else { return };
         match signal {
-            Signal::Accepted => self.accepted(now, flight, &known, sent_at),
-            Signal::Throttled(wait) => self.refused(now, flight, &known, sent_at, wait, offer),
+            Signal::Accepted(hints) => {
+                self.accepted(now, flight, &known, sent_at);
+                if let Some(wait) = hints.exhausted_for() {
+                    self.exhausted(now, &known, wait);
+                }
+            }
+            Signal::Throttled { wait, scope, .. } => {
+                let named = scope.map(level);
+                self.refused(now, flight, &known, sent_at, (wait, named), offer);
+            }
         }
     }
 
@@ -120,9 +128,8 @@ impl<W> Core<W> {
         };
         let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
         self.close_instead(now, narrower, &episode);
-        match key.tenant() {
-            Some(_) => self.lines.wake_line(known.line),
-            None => {}
+        if key.tenant().is_some() {
+            self.lines.wake_line(known.line);
         }
     }
 
@@ -139,11 +146,11 @@ impl<W> Core<W> {
         flight: Flight,
         known: &InFlight,
         sent_at: Instant,
-        wait: Wait,
+        (wait, named): (Wait, Option<Level>),
         offer: Offer<'_, W>,
     ) {
         let until = now + self.wait_of(now, wait, flight);
-        let level = self.scopes.level(now, known.path.family, None);
+        let level = self.scopes.level(now, known.path.family, named);
         let key = known.path.at(level);
         // Half-open gates that this request tried without being what refused it stay for the next to try.
         self.each_gate(known, |gate| gate.forget(flight));
@@ -154,6 +161,15 @@ impl<W> Core<W> {
             }
         }
         self.give_up_behind(now, key, offer);
+    }
+
+    /// An accepted request was the last that its quota allows for now: its own narrow gate rests, nobody else's.
+    fn exhausted(&mut self, now: Instant, known: &InFlight, wait: Duration) {
+        self.make_room(now);
+        let (start, pin, burst) = (self.egress.rate(), self.settings.pin, self.settings.burst);
+        let gate =
+            self.gates.entry(known.path.at(Level::Room)).or_insert_with(|| Node::new(now, start, pin, burst));
+        gate.rest(now, now + wait.min(self.settings.max_gate));
     }
 
     fn close(&mut self, now: Instant, key: NodeKey, refused: (Path, Instant, Instant)) {
@@ -266,6 +282,15 @@ impl<W> Core<W> {
             }
         };
         stated + (stated / 10).min(MAX_JITTER).mul_f64(fraction(flight.number))
+    }
+}
+
+fn level(named: NamedScope) -> Level {
+    match named {
+        NamedScope::Egress => Level::Egress,
+        NamedScope::Room => Level::Room,
+        NamedScope::Route => Level::Family,
+        NamedScope::Tenant => Level::Tenant,
     }
 }
 

@@ -231,8 +231,7 @@ impl<W> Core<W> {
             } else {
                 self.next(now)
             };
-            let Some(entry) = entry else { return None };
-            self.send(now, entry, offer);
+            self.send(now, entry?, offer);
         }
         None
     }

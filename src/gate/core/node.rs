@@ -156,6 +156,14 @@ impl Node {
         self.used_at = now;
     }
 
+    /// Nothing was refused, but nothing more would be accepted before `until`: no cut, nothing to find out.
+    pub(super) fn rest(&mut self, now: Instant, until: Instant) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closed(until);
+        }
+        self.used_at = now;
+    }
+
     /// The refusal did not concern this gate: it opens as if nothing had been.
     pub(super) fn acquit(&mut self, now: Instant) -> Option<Episode> {
         let episode = self.episode.take()?;

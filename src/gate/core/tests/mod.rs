@@ -124,11 +124,11 @@ impl World {
     }
 
     fn accept(&mut self, who: u32) {
-        self.answer(who, Signal::Accepted);
+        self.answer(who, Signal::accepted());
     }
 
     fn refuse(&mut self, who: u32, wait: Duration) {
-        self.answer(who, Signal::Throttled(Wait::Stated(wait)));
+        self.answer(who, Signal::throttled(Wait::Stated(wait)));
     }
 
     /// A request of tenant `number` that was sent just now.
@@ -281,7 +281,7 @@ fn a_refusal_without_a_time_waits_longer_each_time_and_forgets() {
         world.now += SECOND * pause;
         world.core.egress.phase = Phase::Open;
         world.under_way(0, 1);
-        world.answer(0, Signal::Throttled(signal));
+        world.answer(0, Signal::throttled(signal));
         gates.push(world.core.egress(world.now).closed_for.unwrap().as_secs());
     }
     // Jitter adds up to a second.

@@ -220,7 +220,7 @@ fn a_hopeless_waiter_behind_a_closed_tenant_is_told_at_once() {
     world.put(1, patient).unwrap();
     let (_, flight, sent_at) = world.sent.remove(0);
     let mut told = Vec::new();
-    let hour = Signal::Throttled(Wait::Stated(SECOND * 3600));
+    let hour = Signal::throttled(Wait::Stated(SECOND * 3600));
     world.core.learn(world.now, flight, sent_at, hour, &mut |who, verdict| {
         told.push((who, verdict));
         true

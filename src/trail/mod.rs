@@ -1,18 +1,15 @@
 //! What one request leaves behind: one line of log, its counts, and the headers that tell what happened.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use tokio::time::Instant;
 
 use crate::admit::Pass;
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::cache::{Note, Stored};
 use crate::gate::{Reason, Signal, Wait};
 use crate::metrics::{EGRESS, Metrics, method_label};
@@ -20,6 +17,10 @@ use crate::reply::{Problem, TRACKING_ID};
 use crate::route::{Access, Route, RouteId};
 use crate::upstream::ReplayEvent;
 use crate::words::Outcome;
+
+mod followed;
+
+use followed::Followed;
 
 /// The record of one request. Facts come in while it walks; [`Trail::close`] ends it.
 ///
@@ -128,7 +129,7 @@ impl Trail {
                 .upstream_duration
                 .with_label_values(&[record.route.as_str()])
                 .observe(took.as_secs_f64());
-            if let Signal::Throttled(wait) = signal {
+            if let Signal::Throttled { wait, .. } = signal {
                 record.throttled(wait);
             }
         });
@@ -288,43 +289,6 @@ impl Drop for Record {
         let total = self.started_at.elapsed();
         self.count(total);
         self.log(total);
-    }
-}
-
-/// A body that reports its end.
-struct Followed {
-    inner: Body,
-    record: Option<Box<Record>>,
-}
-
-impl HttpBody for Followed {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(record) = &mut self.record {
-            match &frame {
-                Some(Ok(frame)) => {
-                    let bytes = frame.data_ref().map_or(0, Bytes::len);
-                    record.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
-                }
-                Some(Err(error)) => record.error = Some(error.to_string()),
-                None => self.record = None,
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 
