@@ -40,8 +40,11 @@ def test_nobody_sees_a_429_while_the_api_limits(pair, token):
     assert answers == [200] * 24
 
 
-def test_one_bots_429_holds_back_every_bot(proxy, sim, bot, me, token):
-    other = f"{token}-other"
+def test_one_bots_429_holds_back_every_bot(pair, token):
+    # The literal scope: with `auto` the other bot's request would find out after a second that it is not meant.
+    sim, proxy = pair(config='[gate]\nretry_after_scope = "egress"\n')
+    bot, me, other = proxy.bot(token), "/v1/people/me", f"{token}-other"
+    sim.person(token)
     sim.person(other)
     sim.force("GET", "/v1/people/me", 429, headers={"Retry-After": "3"})
     with concurrent.futures.ThreadPoolExecutor(2) as pool:

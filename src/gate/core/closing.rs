@@ -18,29 +18,6 @@ const MAX_JITTER: Duration = Duration::from_secs(1);
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// The wait assumed when an answer states none: doubles with each use, decays with time (GATE 4).
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fallback {
-    wait: Duration,
-    used_at: Option<Instant>,
-}
-
-const FALLBACK: Duration = Duration::from_secs(15);
-const MAX_FALLBACK: Duration = Duration::from_secs(60);
-
-impl Fallback {
-    pub(super) fn new() -> Self {
-        Self { wait: FALLBACK, used_at: None }
-    }
-
-    fn next(&mut self, now: Instant) -> Duration {
-        let quiet = self.used_at.map_or(MAX_FALLBACK, |used_at| now.saturating_duration_since(used_at));
-        let wait = if quiet > self.wait * 2 { FALLBACK } else { (self.wait * 2).min(MAX_FALLBACK) };
-        *self = Self { wait, used_at: Some(now) };
-        wait
-    }
-}
-
 impl<W> Core<W> {
     /// A request was answered. `sent_at` tells which episode the answer belongs to. Follow with [`Core::release`].
     pub fn learn(
@@ -157,9 +134,8 @@ impl<W> Core<W> {
         (wait, named): (Wait, Option<Level>),
         offer: Offer<'_, W>,
     ) {
-        let until = now + self.wait_of(now, wait, flight);
-        let level = self.scopes.level(now, known.path.family, named);
-        let key = known.path.at(level);
+        let key = known.path.at(self.scopes.level(now, known.path.family, named));
+        let until = now + self.wait_of(now, wait, flight, key);
         // Half-open gates that this request tried without being what refused it stay for the next to try.
         self.each_gate(known, |gate| gate.forget(flight));
         self.close(now, key, (known.path, sent_at, until));
@@ -303,13 +279,11 @@ impl<W> Core<W> {
         self.gates.retain(|_, gate| now.saturating_duration_since(gate.used_at) < limit);
     }
 
-    fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
+    fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight, key: NodeKey) -> Duration {
         let stated = match wait {
             Wait::Stated(stated) if !stated.is_zero() => stated.min(self.settings.max_gate),
-            Wait::Stated(_) | Wait::Malformed | Wait::Missing => {
-                let usual = Duration::from_secs_f64(2.0 / self.egress.rate().per_second());
-                self.fallback.next(now).min(usual.max(Duration::from_secs(1)))
-            }
+            // A wait of nothing is none: sent at once again, the request would be refused again.
+            Wait::Stated(_) | Wait::Malformed | Wait::Missing => self.gate(now, key).unstated(now),
         };
         stated + (stated / 10).min(MAX_JITTER).mul_f64(fraction(flight.number))
     }

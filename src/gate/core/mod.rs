@@ -25,7 +25,6 @@ pub use node::Phase;
 pub use scope::{Level, NodeKey, Scope, access_word};
 pub use view::{GateView, Learned};
 
-use closing::Fallback;
 use line::{Check, Entry, Lines};
 use node::{Doubt, Node, Pass};
 use scope::Scopes;
@@ -104,7 +103,6 @@ pub struct Core<W> {
     ceilings: Ceilings,
     has_egress_place: bool,
     flights: Slab<InFlight>,
-    fallback: Fallback,
     /// When the next narrow gate may be tried; none while no such gate is closed.
     probe_at: Option<Instant>,
     next_number: u64,
@@ -130,7 +128,6 @@ impl<W> Core<W> {
             ceilings: Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings),
             has_egress_place: false,
             flights: Slab::new(),
-            fallback: Fallback::new(),
             probe_at: None,
             next_number: 0,
             next_turn: 0,

@@ -148,6 +148,11 @@ impl Node {
         self.forget(flight)
     }
 
+    /// How long to wait when the answer does not say.
+    pub(super) fn unstated(&self, now: Instant) -> Duration {
+        self.estimate.unstated(now)
+    }
+
     /// Closes until `until`, or longer if it is already closed for longer. `probe_at` is when its reach may be tried.
     pub(super) fn close(&mut self, now: Instant, refused: (Path, Instant, Instant), probe_at: Instant) {
         let (_, sent_at, until) = refused;
