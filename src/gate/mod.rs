@@ -7,7 +7,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 mod bucket;
-mod core;
+pub mod core;
 mod learn;
 mod signal;
 

@@ -35,11 +35,11 @@ pub struct CoreSettings {
 
 /// A place in line: lower goes first. Kept across a replay, so that a refused request goes back to the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Turn(u64);
+pub struct Turn(u64);
 
 /// One request that has left the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flight(u64);
+pub struct Flight(u64);
 
 /// Why a request may not wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub enum Reason {
 
 /// What a waiter is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Send now.
     Go(Flight),
     /// Not in time; a retry after this long would be.
@@ -61,7 +61,7 @@ pub(super) enum Verdict {
 
 /// Whether requests may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
     /// None before this instant.
     Closed(Instant),
     /// One at a time, until one is accepted.
@@ -72,7 +72,7 @@ pub(super) enum Phase {
 
 /// The scheduler of one upstream. `W` is whatever reaches the waiter.
 #[derive(Debug)]
-pub(super) struct Core<W> {
+pub struct Core<W> {
     settings: CoreSettings,
     line: BTreeMap<Turn, Waiter<W>>,
     deadlines: BTreeSet<(Instant, Turn)>,
@@ -99,7 +99,7 @@ struct Fallback {
 
 impl<W> Core<W> {
     /// An open gate with a full bucket.
-    pub(super) fn new(now: Instant, settings: CoreSettings) -> Self {
+    pub fn new(now: Instant, settings: CoreSettings) -> Self {
         let estimate = Estimate::new(now, settings.start_rate, settings.ceiling);
         Self {
             bucket: Bucket::full(now, estimate.rate(), settings.burst),
@@ -115,7 +115,7 @@ impl<W> Core<W> {
     }
 
     /// The next free place, behind everybody who came before.
-    pub(super) fn turn(&mut self) -> Turn {
+    pub fn turn(&mut self) -> Turn {
         self.next_turn += 1;
         Turn(self.next_turn)
     }
@@ -124,7 +124,7 @@ impl<W> Core<W> {
     ///
     /// # Errors
     /// The verdict for a request that cannot be served in time, and its way to the waiter.
-    pub(super) fn join(
+    pub fn join(
         &mut self,
         now: Instant,
         turn: Turn,
@@ -149,7 +149,7 @@ impl<W> Core<W> {
     }
 
     /// Leaves the line; nothing happens if it already left.
-    pub(super) fn leave(&mut self, turn: Turn) {
+    pub fn leave(&mut self, turn: Turn) {
         if let Some(waiter) = self.line.remove(&turn) {
             self.deadlines.remove(&(waiter.deadline, turn));
         }
@@ -159,7 +159,7 @@ impl<W> Core<W> {
     /// a token offered to nobody stays in the bucket.
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
-    pub(super) fn release(
+    pub fn release(
         &mut self,
         now: Instant,
         mut offer: impl FnMut(W, Verdict) -> bool,
@@ -188,7 +188,7 @@ impl<W> Core<W> {
     }
 
     /// A request was answered. `sent_at` tells which episode the answer belongs to.
-    pub(super) fn learn(&mut self, now: Instant, flight: Flight, sent_at: Instant, signal: Signal) {
+    pub fn learn(&mut self, now: Instant, flight: Flight, sent_at: Instant, signal: Signal) {
         match signal {
             Signal::Accepted if self.phase == Phase::HalfOpen(Some(flight)) => {
                 self.phase = Phase::Open;
@@ -210,35 +210,35 @@ impl<W> Core<W> {
     }
 
     /// A request in flight ended without an answer: the next may probe.
-    pub(super) fn forget(&mut self, flight: Flight) {
+    pub fn forget(&mut self, flight: Flight) {
         if self.phase == Phase::HalfOpen(Some(flight)) {
             self.phase = Phase::HalfOpen(None);
         }
     }
 
     /// A request never left: its token comes back.
-    pub(super) fn refund(&mut self, flight: Flight) {
+    pub fn refund(&mut self, flight: Flight) {
         self.forget(flight);
         self.bucket.give_back();
     }
 
     /// Whether requests may go.
-    pub(super) fn phase(&self) -> Phase {
+    pub fn phase(&self) -> Phase {
         self.phase
     }
 
     /// The rate in force.
-    pub(super) fn rate(&self) -> Rate {
+    pub fn rate(&self) -> Rate {
         self.estimate.rate()
     }
 
     /// Requests in line.
-    pub(super) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.line.len()
     }
 
     /// When the first in line joined it.
-    pub(super) fn oldest_joined_at(&self) -> Option<Instant> {
+    pub fn oldest_joined_at(&self) -> Option<Instant> {
         self.line.first_key_value().map(|(_, waiter)| waiter.joined_at)
     }
 
