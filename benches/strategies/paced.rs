@@ -117,7 +117,7 @@ impl Cubic {
         while let Some(id) = self.line.first().copied() {
             if self.is_enabled {
                 if self.tokens < 1.0 - 1e-9 {
-                    let next_at = now + Duration::from_secs_f64((1.0 - self.tokens) / self.rate);
+                    let next_at = now + Duration::from_secs_f64((1.0 - self.tokens) / self.rate + 1e-6);
                     // A wake-up that comes too early (the rate fell) asks again; one is under way at a time.
                     if self.wakes_at <= now || next_at < self.wakes_at {
                         self.wakes_at = next_at;
