@@ -1,6 +1,6 @@
 //! The gate against other strategies, in virtual time: `cargo bench --bench strategies -- table` (GATE 1 and 9).
 //!
-//! Figures: `table`, `ours`.
+//! Figures: `table`, `ours`, `trace`.
 #![allow(
     clippy::as_conversions,
     clippy::indexing_slicing,
@@ -24,7 +24,8 @@ fn main() {
     let number = |default| arguments.get(1).and_then(|text| text.parse().ok()).unwrap_or(default);
     match figure {
         "table" => table::print(number(1) as usize),
+        "trace" => table::trace(number(0) as usize, 1),
         "ours" => table::print_ours(1, number(10)),
-        _ => println!("figures: table [width], ours [seeds]"),
+        _ => println!("figures: table [width], ours [seeds], trace [number of the combination]"),
     }
 }

@@ -115,7 +115,14 @@ impl Strategy for Ours {
         self.join(now, id, deeds);
     }
 
-    fn answered(&mut self, now: Duration, id: usize, sent_at: Duration, answer: Answer, deeds: &mut Vec<Deed>) {
+    fn answered(
+        &mut self,
+        now: Duration,
+        id: usize,
+        sent_at: Duration,
+        answer: Answer,
+        deeds: &mut Vec<Deed>,
+    ) {
         let Some(flight) = self.tickets.get_mut(&id).and_then(|ticket| ticket.flight.take()) else { return };
         let signal = match answer {
             Answer::Accepted => Signal::Accepted,

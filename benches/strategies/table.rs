@@ -141,3 +141,21 @@ pub(crate) fn print_ours(width: usize, seeds: u64) {
         }
     }
 }
+
+/// What ours did after each 429: when, the believed rate, requests accepted so far beside the oracle's.
+pub(crate) fn trace(number: usize, seed: u64) {
+    let world = overload(LIMITS[number / 3], Told::ALL[number % 3], seed);
+    let best = world.run(&mut Oracle::new(&world.limiter, ROUND_TRIP / 2), END);
+    let outcome = world.run(&mut Ours::new(Knobs::PATIENT), END);
+    for at in &outcome.refused_at {
+        let after = outcome.rates.partition_point(|(time, _)| *time <= *at + ROUND_TRIP / 2);
+        println!(
+            "{:>8.1}s {:>6.2} -> {:>6.2}/s {:>5} {:>5}",
+            at.as_secs_f64(),
+            outcome.rates.get(after.saturating_sub(2)).map_or(0.0, |(_, rate)| *rate),
+            outcome.rates.get(after.saturating_sub(1)).map_or(0.0, |(_, rate)| *rate),
+            outcome.accepted_by(*at),
+            best.accepted_by(*at),
+        );
+    }
+}

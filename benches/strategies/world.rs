@@ -37,7 +37,14 @@ pub(crate) enum Deed {
 /// Who decides when requests go.
 pub(crate) trait Strategy {
     fn arrived(&mut self, now: Duration, id: usize, request: &Request, deeds: &mut Vec<Deed>);
-    fn answered(&mut self, now: Duration, id: usize, sent_at: Duration, answer: Answer, deeds: &mut Vec<Deed>);
+    fn answered(
+        &mut self,
+        now: Duration,
+        id: usize,
+        sent_at: Duration,
+        answer: Answer,
+        deeds: &mut Vec<Deed>,
+    );
     fn woken(&mut self, now: Duration, mark: u64, deeds: &mut Vec<Deed>);
     /// Requests per second it believes in, where it believes in any.
     fn rate(&self) -> Option<f64> {
@@ -165,7 +172,13 @@ impl Run<'_> {
     }
 
     /// True if a request came to its end.
-    fn step(&mut self, now: Duration, event: Event, strategy: &mut dyn Strategy, deeds: &mut Vec<Deed>) -> bool {
+    fn step(
+        &mut self,
+        now: Duration,
+        event: Event,
+        strategy: &mut dyn Strategy,
+        deeds: &mut Vec<Deed>,
+    ) -> bool {
         let mut ended = None;
         match event {
             Event::Shift(number) => self.limiter.set_rate(now, self.world.shifts[number].1),
@@ -209,8 +222,7 @@ impl Run<'_> {
 
     fn reach(&mut self, now: Duration, id: usize, sent_at: Duration) {
         let is_stray = self.world.stray_refusals > 0.0 && self.dice.share() < self.world.stray_refusals;
-        let verdict =
-            if is_stray { Err(Duration::from_secs(1)) } else { self.limiter.take(now) };
+        let verdict = if is_stray { Err(Duration::from_secs(1)) } else { self.limiter.take(now) };
         let (accepted, told) = match verdict {
             Ok(()) => {
                 self.outcome.accepted_at.push(now);
