@@ -11,10 +11,6 @@ use super::signal::{Signal, Wait};
 
 /// Jitter after a stated wait is at most this much, and at most a tenth of the wait (GATE 3).
 const MAX_JITTER: Duration = Duration::from_secs(1);
-/// The wait assumed for a 429 without a readable `Retry-After`, before doubling (GATE 4).
-const FALLBACK: Duration = Duration::from_secs(15);
-/// Where the doubling of the fallback ends.
-const MAX_FALLBACK: Duration = Duration::from_secs(60);
 /// A growing estimate is looked at this often while requests wait.
 const GROWTH_STEP: Duration = Duration::from_millis(100);
 
@@ -79,7 +75,6 @@ pub struct Core<W> {
     phase: Phase,
     bucket: Bucket,
     estimate: Estimate,
-    fallback: Fallback,
     next_turn: u64,
     next_flight: u64,
 }
@@ -89,12 +84,6 @@ struct Waiter<W> {
     reach: W,
     joined_at: Instant,
     deadline: Instant,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Fallback {
-    wait: Duration,
-    used_at: Option<Instant>,
 }
 
 impl<W> Core<W> {
@@ -107,7 +96,6 @@ impl<W> Core<W> {
             line: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             phase: Phase::Open,
-            fallback: Fallback { wait: FALLBACK, used_at: None },
             next_turn: 0,
             next_flight: 0,
             settings,
@@ -159,11 +147,7 @@ impl<W> Core<W> {
     /// a token offered to nobody stays in the bucket.
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
-    pub fn release(
-        &mut self,
-        now: Instant,
-        mut offer: impl FnMut(W, Verdict) -> bool,
-    ) -> Option<Instant> {
+    pub fn release(&mut self, now: Instant, mut offer: impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
         self.give_up(now, &mut offer);
         if let Phase::Closed(until) = self.phase
             && until <= now
@@ -306,22 +290,9 @@ impl<W> Core<W> {
     fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
         let stated = match wait {
             Wait::Stated(stated) => stated.min(self.settings.max_gate),
-            Wait::Malformed | Wait::Missing => {
-                let usual = Duration::from_secs_f64(2.0 / self.rate().per_second());
-                self.fallback.next(now).min(usual.max(Duration::from_secs(1)))
-            }
+            Wait::Malformed | Wait::Missing => self.estimate.unstated(now),
         };
         stated + (stated / 10).min(MAX_JITTER).mul_f64(fraction(flight.0))
-    }
-}
-
-impl Fallback {
-    /// Doubles at each use and decays with time: a quiet stretch as long as the wait halves it again.
-    fn next(&mut self, now: Instant) -> Duration {
-        let quiet = self.used_at.map_or(MAX_FALLBACK, |used_at| now.saturating_duration_since(used_at));
-        let wait = if quiet > self.wait * 2 { FALLBACK } else { (self.wait * 2).min(MAX_FALLBACK) };
-        *self = Self { wait, used_at: Some(now) };
-        wait
     }
 }
 
