@@ -23,7 +23,7 @@ const HORIZON: Duration = Duration::from_secs(120);
 const BELIEF: f64 = 0.7;
 /// No cut takes more than three quarters of the rate, whatever was counted.
 const DEEPEST_CUT: f64 = 0.25;
-/// What is cut when the count says nothing: nobody waited, or it was the first 429 after the search.
+/// What is cut at the first 429, after the search: its count is of a bucket that was full.
 const BLIND_CUT: f64 = 0.5;
 /// Growth is credited for at most this long at once: a late look must not jump.
 const MAX_STEP: Duration = Duration::from_secs(1);
@@ -163,7 +163,10 @@ impl Estimate {
                 let dip = if open_for < RETURN / 2 { (dip * 2.0).min(DEEPEST_DIP) } else { DIP };
                 (self.rate.times(believed.clamp(DEEPEST_CUT, 1.0)), dip)
             }
-            Climb::Search | Climb::Cubic { .. } => (self.rate.times(BLIND_CUT), DIP),
+            // A burst ran into the limit. What was counted under backlog still holds; should it not, the rate
+            // falls by a dip each time, for it does not climb without a backlog.
+            Climb::Cubic { anchor, .. } => (anchor.min(self.rate), DIP),
+            Climb::Search => (self.rate.times(BLIND_CUT), DIP),
         };
         self.climb = Climb::Cubic { anchor, dip, since: Duration::ZERO };
         self.rate = cubic(anchor, dip, Duration::ZERO).min(self.ceiling);
@@ -284,14 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_backlog_the_count_says_nothing_and_the_rate_is_halved() {
+    fn without_a_backlog_the_count_says_nothing_and_the_rate_dips() {
         let start = Instant::now();
         let mut estimate = met(start, 5.0);
         estimate.sent();
         estimate.sent();
         let rate = estimate.rate().per_second();
         estimate.refused(start + SECOND * 60, start + SECOND * 60, SECOND);
-        assert!(is_near(&estimate, rate * BLIND_CUT * (1.0 - DIP)));
+        assert!(is_near(&estimate, rate * (1.0 - DIP)));
     }
 
     #[test]
