@@ -26,7 +26,7 @@ const USAGE: &str = "strategies [FIGURE [NUMBER]]
   steady [COUNT]   9.2: refusals seen at 0.95x, 1,000,000 requests
   fair             9.3: light tenants beside heavy ones
   order [COUNT]    9.4: order of writes, 1,000,000
-  speed            9.5: time and bytes of the core
+  speed [GRANTS]   9.5: time and bytes of the core, 200,000
   honest           9.6: whether our Retry-After holds
   shift            9.9: a limit that halves or doubles";
 
@@ -56,7 +56,7 @@ fn run(figure: &str, number: &dyn Fn(usize) -> usize) {
         "speed" => {
             speed::memory();
             speed::tokens();
-            speed::speed(number(2_000_000));
+            speed::speed(number(200_000));
         }
         "honest" => figures::honest(),
         "shift" => figures::shift(),

@@ -13,8 +13,7 @@ use crate::figures::{quantile, report};
 use crate::ours::{Knobs, core};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const FAST: Knobs =
-    Knobs { start_rate: 1_000_000.0, is_pinned: true, burst: 1_000_000, ..Knobs::PATIENT };
+const FAST: Knobs = Knobs { start_rate: 1_000_000.0, is_pinned: true, burst: 10, ..Knobs::PATIENT };
 
 /// Run this first in its process: freed memory would be used again and not be seen to grow.
 pub(crate) fn memory() {
@@ -26,7 +25,13 @@ pub(crate) fn memory() {
         queue.join(now, turn, now + HOUR * 240, who).unwrap();
     }
     let grown = resident().saturating_sub(before) as f64 / 1_048_576.0;
-    report("9.5", "MB of 100,000 queued entries", grown, "<= 32", grown <= 32.0 && queue.waiting() == 100_000);
+    report(
+        "9.5",
+        "MB of 100,000 queued entries",
+        grown,
+        "<= 32",
+        grown <= 32.0 && queue.waiting() == 100_000,
+    );
     let before = resident();
     let mut idle = core(now, FAST);
     for who in 0..10_000 {
@@ -68,7 +73,7 @@ pub(crate) fn speed(grants: usize) {
             if let Verdict::Go(flight) = verdict {
                 granted.push((who, flight));
             }
-            granted.len() <= 10
+            true
         });
         for (who, flight) in granted.drain(..) {
             core.learn(at, flight, at, Signal::Accepted);
@@ -76,7 +81,7 @@ pub(crate) fn speed(grants: usize) {
         }
         spent.push(looked_at.elapsed() / 10);
     }
-    let per_second = grants as f64 / began_at.elapsed().as_secs_f64();
+    let per_second = (spent.len() * 10) as f64 / began_at.elapsed().as_secs_f64();
     report("9.5", "grants a second on one core", per_second, ">= 1000000", per_second >= 1e6);
     let p99 = quantile(&mut spent, 0.99).as_secs_f64() * 1e6;
     report("9.5", "p99 of a grant in us, with its join and its answer", p99, "<= 2", p99 <= 2.0);
