@@ -9,6 +9,7 @@
     reason = "a measuring command: it prints, and stops where its own arithmetic is wrong"
 )]
 
+mod aatb;
 mod clients;
 mod dice;
 mod figures;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::aatb::Aatb;
 use crate::clients::{Alone, Pause, SharedGate};
 use crate::dice::Dice;
 use crate::limiter::{Limiter, Told};
@@ -56,11 +57,12 @@ pub(crate) fn overload(limit: &str, told: Told, seed: u64) -> World {
     }
 }
 
-const STRATEGIES: [&str; 7] = [
+const STRATEGIES: [&str; 8] = [
     "gate, all released",
     "own Retry-After",
     "own back-off",
     "gate, half-open, 4",
+    "AATB-like",
     "CUBIC bucket",
     "ours",
     "oracle",
@@ -72,6 +74,7 @@ fn strategy(name: &str, world: &World, seed: u64) -> Box<dyn Strategy> {
         "own Retry-After" => Box::new(Alone::new(Pause::Stated, seed)),
         "own back-off" => Box::new(Alone::new(Pause::Backoff, seed)),
         "gate, half-open, 4" => Box::new(SharedGate::new(Some(4))),
+        "AATB-like" => Box::new(Aatb::new(BOTS, &world.requests, seed)),
         "CUBIC bucket" => Box::new(Cubic::new()),
         "ours" => Box::new(Ours::new(Knobs::PATIENT)),
         _ => Box::new(Oracle::new(&world.limiter, ROUND_TRIP / 2)),
@@ -80,7 +83,7 @@ fn strategy(name: &str, world: &World, seed: u64) -> Box<dyn Strategy> {
 
 /// Clients without a gate see each 429 themselves.
 fn seen_by_clients(name: &str, outcome: &Outcome) -> usize {
-    if name.starts_with("own") { outcome.refused_at.len() } else { outcome.told.len() }
+    if name.starts_with("own") || name == "AATB-like" { outcome.refused_at.len() } else { outcome.told.len() }
 }
 
 /// The whole table for one seed.
