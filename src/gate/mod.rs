@@ -12,8 +12,11 @@ use crate::route::{Family, Route};
 use crate::words::TenantId;
 
 mod bucket;
+<<<<<<< HEAD
 mod ceiling;
 mod claim;
+=======
+>>>>>>> strategies
 pub mod core;
 mod learn;
 mod permit;
