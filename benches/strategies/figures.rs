@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::limiter::{Limiter, Told};
-use crate::ours::{Knobs, Ours};
+use crate::ours::{Kind, Knobs, Ours};
 use crate::table::{LIMITS, limiter};
 use crate::world::{Outcome, Request, World};
 
@@ -124,8 +124,14 @@ pub(crate) fn order(count: usize) {
     world.stray_refusals = 0.05;
     world.told = Told::Absent;
     // A gate that closes for each of 50,000 refusals takes days: only the order matters here.
-    let knobs =
-        Knobs { start_rate: 10_000.0, is_pinned: true, burst: 100, max_wait: FOREVER, ..Knobs::PATIENT };
+    let knobs = Knobs {
+        start_rate: 10_000.0,
+        is_pinned: true,
+        burst: 100,
+        max_wait: FOREVER,
+        kind: Kind::Writes,
+        ..Knobs::PATIENT
+    };
     let outcome = world.run(&mut Ours::new(knobs), FOREVER);
     let what =
         format!("inversions in {} writes, {} refused", outcome.accepted_at.len(), outcome.refused_at.len());

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use tollgate::gate::core::{Core, CoreSettings, Flight, Turn, Verdict};
-use tollgate::gate::{Rate, Signal, Wait};
+use tollgate::gate::core::{
+    Ask, Class, Core, CoreSettings, Flight, Level, Order, PLAIN_WEIGHT, Path, RoomKey, Scope, Size, Standing,
+    Turn, Verdict,
+};
+use tollgate::gate::{Hints, Rate, Signal, Wait};
+use tollgate::route::{Access, Family};
+use tollgate::words::TenantId;
 
 use crate::world::{Answer, Deed, Request, Strategy};
 
@@ -14,7 +19,7 @@ use crate::world::{Answer, Deed, Request, Strategy};
 pub(crate) struct Ours {
     core: Core<usize>,
     base: Instant,
-    max_wait: Duration,
+    knobs: Knobs,
     tickets: HashMap<usize, Ticket>,
     /// The one timer: a wake-up with an older mark is no longer wanted.
     timer: Option<Duration>,
@@ -24,9 +29,17 @@ pub(crate) struct Ours {
 #[derive(Debug)]
 struct Ticket {
     turn: Turn,
+    ask: Ask,
     joined_at: Duration,
     waited: Duration,
     flight: Option<Flight>,
+}
+
+/// Whether requests are writes to their rooms, whose order counts, or reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Reads,
+    Writes,
 }
 
 /// What is not at its default.
@@ -38,6 +51,8 @@ pub(crate) struct Knobs {
     pub(crate) burst: u32,
     pub(crate) max_wait: Duration,
     pub(crate) max_waiting: usize,
+    pub(crate) scope: Scope,
+    pub(crate) kind: Kind,
 }
 
 impl Knobs {
@@ -47,30 +62,29 @@ impl Knobs {
         is_pinned: false,
         burst: 10,
         max_wait: Duration::from_secs(25),
-        max_waiting: 10_000,
+        max_waiting: 16_384,
+        scope: Scope::Auto,
+        kind: Kind::Reads,
     };
 
-    /// Nobody is ever refused.
-    pub(crate) const PATIENT: Self =
-        Self { max_wait: Duration::from_secs(24 * 3600), max_waiting: 1_000_000, ..Self::DEFAULT };
+    /// Nobody is ever refused, and one quota is everybody's: what GATE 1 compares.
+    pub(crate) const PATIENT: Self = Self {
+        max_wait: Duration::from_secs(24 * 3600),
+        max_waiting: 1_000_000,
+        scope: Scope::Fixed(Level::Egress),
+        ..Self::DEFAULT
+    };
 }
 
 impl Ours {
     pub(crate) fn new(knobs: Knobs) -> Self {
         let base = Instant::now();
-        Self {
-            core: core(base, knobs),
-            base,
-            max_wait: knobs.max_wait,
-            tickets: HashMap::new(),
-            timer: None,
-            mark: 0,
-        }
+        Self { core: core(base, knobs), base, knobs, tickets: HashMap::new(), timer: None, mark: 0 }
     }
 
     fn release(&mut self, now: Duration, deeds: &mut Vec<Deed>) {
         let Self { core, tickets, base, .. } = self;
-        let next_at = core.release(*base + now, |id, verdict| {
+        let next_at = core.release(*base + now, &mut |id, verdict| {
             let Some(ticket) = tickets.get_mut(&id) else { return false };
             ticket.waited += now - ticket.joined_at;
             match verdict {
@@ -96,10 +110,10 @@ impl Ours {
     fn join(&mut self, now: Duration, id: usize, deeds: &mut Vec<Deed>) {
         if let Some(ticket) = self.tickets.get_mut(&id) {
             ticket.joined_at = now;
-            let deadline = self.base + now + self.max_wait.saturating_sub(ticket.waited);
-            if let Err((_, Verdict::Refused(_, wait))) =
-                self.core.join(self.base + now, ticket.turn, deadline, id)
-            {
+            ticket.ask.deadline = self.base + now + self.knobs.max_wait.saturating_sub(ticket.waited);
+            let joined = self.core.join(self.base + now, ticket.turn, ticket.ask, id, &mut |_, _| true);
+            ticket.ask.standing = Standing::Replay;
+            if let Err((_, Verdict::Refused(_, wait))) = joined {
                 self.tickets.remove(&id);
                 deeds.push(Deed::Refuse(id, stated(wait)));
             }
@@ -109,9 +123,10 @@ impl Ours {
 }
 
 impl Strategy for Ours {
-    fn arrived(&mut self, now: Duration, id: usize, _: &Request, deeds: &mut Vec<Deed>) {
+    fn arrived(&mut self, now: Duration, id: usize, request: &Request, deeds: &mut Vec<Deed>) {
         let turn = self.core.turn();
-        self.tickets.insert(id, Ticket { turn, joined_at: now, waited: Duration::ZERO, flight: None });
+        let ask = ask(self.base, request.tenant, request.room, self.knobs.kind);
+        self.tickets.insert(id, Ticket { turn, ask, joined_at: now, waited: Duration::ZERO, flight: None });
         self.join(now, id, deeds);
     }
 
@@ -125,13 +140,18 @@ impl Strategy for Ours {
     ) {
         let Some(flight) = self.tickets.get_mut(&id).and_then(|ticket| ticket.flight.take()) else { return };
         let signal = match answer {
-            Answer::Accepted => Signal::Accepted,
-            Answer::Refused(stated) => Signal::Throttled(stated.map_or(Wait::Missing, Wait::Stated)),
+            Answer::Accepted => Signal::Accepted(Hints::default()),
+            Answer::Refused(stated) => {
+                let wait = stated.map_or(Wait::Missing, Wait::Stated);
+                Signal::Throttled { wait, scope: None, hints: Hints::default() }
+            }
         };
-        self.core.learn(self.base + now, flight, self.base + sent_at, signal);
+        self.core.learn(self.base + now, flight, self.base + sent_at, signal, &mut |_, _| true);
         match answer {
             Answer::Accepted => {
-                self.tickets.remove(&id);
+                if let Some(ticket) = self.tickets.remove(&id) {
+                    self.core.finish(&ticket.ask, ticket.turn);
+                }
                 self.release(now, deeds);
             }
             Answer::Refused(_) => {
@@ -149,7 +169,29 @@ impl Strategy for Ours {
     }
 
     fn rate(&self) -> Option<f64> {
-        Some(self.core.rate().per_second())
+        Some(self.core.egress(self.base).rate.per_second())
+    }
+}
+
+/// What a small request of `tenant` for `room` asks.
+pub(crate) fn ask(now: Instant, tenant: u32, room: u32, kind: Kind) -> Ask {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&tenant.to_be_bytes());
+    let tenant = TenantId::new(id);
+    let (access, order, class, room) = match kind {
+        Kind::Reads => (Access::Read, Order::Free, Class::READ, None),
+        Kind::Writes => (Access::Write, Order::Strict, Class::WRITE, Some(RoomKey(u64::from(room)))),
+    };
+    Ask {
+        path: Path { tenant, family: Family { segment: "messages", access }, room },
+        line: tenant,
+        weight: PLAIN_WEIGHT,
+        class,
+        order,
+        size: if kind == Kind::Reads { Size::Probe } else { Size::Small },
+        bytes: 500,
+        standing: Standing::New,
+        deadline: now + Duration::from_secs(1_000_000),
     }
 }
 
@@ -159,10 +201,18 @@ pub(crate) fn core(now: Instant, knobs: Knobs) -> Core<usize> {
     Core::new(
         now,
         CoreSettings {
+            scope: knobs.scope,
             start_rate: rate,
-            ceiling: if knobs.is_pinned { rate } else { Rate::MAX },
+            pin: if knobs.is_pinned { rate } else { Rate::MAX },
             burst: knobs.burst,
+            ceiling: None,
+            tenant_ceilings: Vec::new(),
+            max_in_flight: 1_000_000,
             max_waiting: knobs.max_waiting,
+            max_waiting_bytes: 1 << 40,
+            max_tenant_waiting: u32::MAX,
+            max_tenant_bytes: 1 << 40,
+            max_gates: 10_000,
             max_gate: Duration::from_secs(3600),
         },
     )

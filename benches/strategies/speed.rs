@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use tollgate::gate::Signal;
-use tollgate::gate::core::Verdict;
+use tollgate::gate::core::{Core, Verdict};
+use tollgate::gate::{Hints, Signal};
 
 use crate::figures::{quantile, report};
-use crate::ours::{Knobs, core};
+use crate::ours::{Kind, Knobs, ask, core};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const FAST: Knobs = Knobs { start_rate: 1_000_000.0, is_pinned: true, burst: 10, ..Knobs::PATIENT };
@@ -21,8 +21,7 @@ pub(crate) fn memory() {
     let now = Instant::now();
     let mut queue = core(now, Knobs { start_rate: 1.0, is_pinned: true, burst: 1, ..Knobs::PATIENT });
     for who in 0..100_000 {
-        let turn = queue.turn();
-        queue.join(now, turn, now + HOUR * 240, who).unwrap();
+        join(&mut queue, now, who, 1000);
     }
     let grown = resident().saturating_sub(before) as f64 / 1_048_576.0;
     report(
@@ -35,16 +34,15 @@ pub(crate) fn memory() {
     let before = resident();
     let mut idle = core(now, FAST);
     for who in 0..10_000 {
-        let turn = idle.turn();
-        idle.join(now, turn, now + HOUR, who).unwrap();
+        join(&mut idle, now, who, 10_000);
         let mut flights = Vec::new();
-        idle.release(now, |_, verdict| {
+        idle.release(now, &mut |_, verdict| {
             flights.push(verdict);
             true
         });
         for verdict in flights {
             if let Verdict::Go(flight) = verdict {
-                idle.learn(now, flight, now, Signal::Accepted);
+                idle.learn(now, flight, now, Signal::Accepted(Hints::default()), &mut |_, _| true);
             }
         }
     }
@@ -57,11 +55,7 @@ pub(crate) fn memory() {
 pub(crate) fn speed(grants: usize) {
     let base = Instant::now();
     let mut core = core(base, FAST);
-    let join = |core: &mut tollgate::gate::core::Core<usize>, at: Instant, who| {
-        let turn = core.turn();
-        core.join(at, turn, at + HOUR, who).unwrap();
-    };
-    (0..10_000).for_each(|who| join(&mut core, base, who));
+    (0..10_000).for_each(|who| join(&mut core, base, who, 100));
     let mut granted = Vec::new();
     let mut spent = Vec::with_capacity(grants / 10 + 1);
     let began_at = std::time::Instant::now();
@@ -69,15 +63,15 @@ pub(crate) fn speed(grants: usize) {
         // Ten tokens fall due between two looks: only they go.
         let at = base + Duration::from_secs(2) + Duration::from_micros(10 * number as u64);
         let looked_at = std::time::Instant::now();
-        core.release(at, |who, verdict| {
+        core.release(at, &mut |who, verdict| {
             if let Verdict::Go(flight) = verdict {
                 granted.push((who, flight));
             }
             true
         });
         for (who, flight) in granted.drain(..) {
-            core.learn(at, flight, at, Signal::Accepted);
-            join(&mut core, at, who);
+            core.learn(at, flight, at, Signal::Accepted(Hints::default()), &mut |_, _| true);
+            join(&mut core, at, who, 100);
         }
         spent.push(looked_at.elapsed() / 10);
     }
@@ -93,12 +87,9 @@ pub(crate) fn tokens() {
     let mut core = core(base, Knobs { start_rate: 100.0, is_pinned: true, burst: 10, ..Knobs::PATIENT });
     let end = base + Duration::from_secs(600);
     let (mut now, mut used, mut back) = (base, 0_u32, Vec::new());
-    (0..10_000).for_each(|who| {
-        let turn = core.turn();
-        core.join(now, turn, now + HOUR * 240, who).unwrap();
-    });
+    (0..10_000).for_each(|who| join(&mut core, now, who, 100));
     while now <= end {
-        let next_at = core.release(now, |who, verdict| {
+        let next_at = core.release(now, &mut |who, verdict| {
             if let Verdict::Go(flight) = verdict {
                 back.push((who, flight));
             }
@@ -106,14 +97,20 @@ pub(crate) fn tokens() {
         });
         used += back.len() as u32;
         for (who, flight) in back.drain(..) {
-            core.learn(now, flight, now, Signal::Accepted);
-            let turn = core.turn();
-            core.join(now, turn, now + HOUR * 240, who).unwrap();
+            core.learn(now, flight, now, Signal::Accepted(Hints::default()), &mut |_, _| true);
+            join(&mut core, now, who, 100);
         }
         now = next_at.unwrap_or(end + HOUR);
     }
     let share = 100.0 * f64::from(used) / 60_010.0;
     report("9.5", "% of tokens used with 10,000 waiters", share, ">= 99.5", share >= 99.5);
+}
+
+/// One more waits: who, among so many tenants.
+fn join(core: &mut Core<usize>, now: Instant, who: usize, tenants: usize) {
+    let turn = core.turn();
+    let tenant = u32::try_from(who % tenants).unwrap_or_default();
+    core.join(now, turn, ask(now, tenant, 0, Kind::Reads), who, &mut |_, _| true).unwrap();
 }
 
 /// Bytes of resident memory.

@@ -12,11 +12,8 @@ use crate::route::{Family, Route};
 use crate::words::TenantId;
 
 mod bucket;
-<<<<<<< HEAD
 mod ceiling;
 mod claim;
-=======
->>>>>>> strategies
 pub mod core;
 mod learn;
 mod permit;

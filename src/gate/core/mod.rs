@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::words::TenantId;
 
-<<<<<<< HEAD
 use super::bucket::Rate;
 use super::ceiling::{Ceiling, Ceilings};
 
@@ -29,12 +28,6 @@ pub use view::{GateView, Learned};
 use line::{Check, Entry, Lines};
 use node::{Doubt, Node, Pass};
 use scope::Scopes;
-=======
-/// Jitter after a stated wait is at most this much, and at most a tenth of the wait (GATE 3).
-const MAX_JITTER: Duration = Duration::from_secs(1);
-/// A growing estimate is looked at this often while requests wait.
-const GROWTH_STEP: Duration = Duration::from_millis(100);
->>>>>>> strategies
 
 /// What the scheduler must know.
 #[derive(Debug, Clone)]
@@ -72,16 +65,11 @@ pub struct CoreSettings {
 pub struct Turn(u64);
 
 /// One request that has left the line.
-<<<<<<< HEAD
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flight {
     index: usize,
     number: u64,
 }
-=======
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flight(u64);
->>>>>>> strategies
 
 /// Why a request may not wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,27 +89,13 @@ pub enum Verdict {
     Refused(Reason, Duration),
 }
 
-<<<<<<< HEAD
 /// Tells a waiter its verdict; false if nobody was there to hear it.
 pub type Offer<'a, W> = &'a mut dyn FnMut(W, Verdict) -> bool;
-=======
-/// Whether requests may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// None before this instant.
-    Closed(Instant),
-    /// One at a time, until one is accepted.
-    HalfOpen(Option<Flight>),
-    /// At the rate.
-    Open,
-}
->>>>>>> strategies
 
 /// The scheduler of one upstream. `W` is whatever reaches a waiter.
 #[derive(Debug)]
 pub struct Core<W> {
     settings: CoreSettings,
-<<<<<<< HEAD
     lines: Lines<W>,
     egress: Node,
     gates: HashMap<NodeKey, Node>,
@@ -132,17 +106,9 @@ pub struct Core<W> {
     /// When the next narrow gate may be tried; none while no such gate is closed.
     probe_at: Option<Instant>,
     next_number: u64,
-=======
-    line: BTreeMap<Turn, Waiter<W>>,
-    deadlines: BTreeSet<(Instant, Turn)>,
-    phase: Phase,
-    bucket: Bucket,
-    estimate: Estimate,
->>>>>>> strategies
     next_turn: u64,
 }
 
-<<<<<<< HEAD
 #[derive(Debug, Clone, Copy)]
 struct InFlight {
     number: u64,
@@ -164,28 +130,12 @@ impl<W> Core<W> {
             flights: Slab::new(),
             probe_at: None,
             next_number: 0,
-=======
-impl<W> Core<W> {
-    /// An open gate with a full bucket.
-    pub fn new(now: Instant, settings: CoreSettings) -> Self {
-        let estimate = Estimate::new(now, settings.start_rate, settings.ceiling);
-        Self {
-            bucket: Bucket::full(now, estimate.rate(), settings.burst),
-            estimate,
-            line: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            phase: Phase::Open,
->>>>>>> strategies
             next_turn: 0,
             settings,
         }
     }
 
-<<<<<<< HEAD
     /// The next free turn, behind everybody who came before.
-=======
-    /// The next free place, behind everybody who came before.
->>>>>>> strategies
     pub fn turn(&mut self) -> Turn {
         self.next_turn += 1;
         Turn(self.next_turn)
@@ -229,7 +179,6 @@ impl<W> Core<W> {
     }
 
     /// Leaves the line; nothing happens if it already left.
-<<<<<<< HEAD
     pub fn leave(&mut self, place: Place) {
         self.lines.leave(place);
     }
@@ -245,19 +194,12 @@ impl<W> Core<W> {
         // What the line would have refused would have taken no token either.
         let is_in_time = now.checked_add(wait).is_some_and(|turn_at| turn_at <= ask.deadline);
         (if is_in_time { self.depart(now, ask) } else { self.fly(now, ask) }, wait)
-=======
-    pub fn leave(&mut self, turn: Turn) {
-        if let Some(waiter) = self.line.remove(&turn) {
-            self.deadlines.remove(&(waiter.deadline, turn));
-        }
->>>>>>> strategies
     }
 
     /// Tells everyone whose turn or deadline has come. `offer` answers whether the waiter was still there:
     /// a token offered to nobody stays in the bucket.
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
-<<<<<<< HEAD
     pub fn release(&mut self, now: Instant, offer: Offer<'_, W>) -> Option<Instant> {
         self.give_up(now, offer);
         self.lines.unpark(now);
@@ -283,143 +225,6 @@ impl<W> Core<W> {
                     return Some(at);
                 }
                 self.has_egress_place = true;
-=======
-    pub fn release(&mut self, now: Instant, mut offer: impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
-        self.give_up(now, &mut offer);
-        if let Phase::Closed(until) = self.phase
-            && until <= now
-        {
-            self.phase = Phase::HalfOpen(None);
-            self.bucket.drain(now);
-        }
-        let next_at = match self.phase {
-            Phase::Closed(until) => Some(until),
-            Phase::HalfOpen(Some(_)) => None,
-            Phase::HalfOpen(None) => {
-                if let Some(flight) = self.let_one_go(now, &mut offer) {
-                    self.phase = Phase::HalfOpen(Some(flight));
-                }
-                None
-            }
-            Phase::Open => self.pour(now, &mut offer),
-        };
-        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let next_at = if self.line.is_empty() { None } else { next_at };
-        next_at.into_iter().chain(deadline).min()
-    }
-
-    /// A request was answered. `sent_at` tells which episode the answer belongs to.
-    pub fn learn(&mut self, now: Instant, flight: Flight, sent_at: Instant, signal: Signal) {
-        match signal {
-            Signal::Accepted if self.phase == Phase::HalfOpen(Some(flight)) => {
-                self.phase = Phase::Open;
-                self.estimate.idle(now);
-            }
-            Signal::Accepted => {}
-            Signal::Throttled(wait) => {
-                let closed_for = self.wait_of(now, wait, flight);
-                self.estimate.refused(now, sent_at, closed_for);
-                self.bucket.set_rate(now, self.estimate.rate());
-                let until = now + closed_for;
-                self.phase = match self.phase {
-                    // Of two refusals the later instant wins.
-                    Phase::Closed(other) => Phase::Closed(until.max(other)),
-                    Phase::HalfOpen(_) | Phase::Open => Phase::Closed(until),
-                };
-            }
-        }
-    }
-
-    /// A request in flight ended without an answer: the next may probe.
-    pub fn forget(&mut self, flight: Flight) {
-        if self.phase == Phase::HalfOpen(Some(flight)) {
-            self.phase = Phase::HalfOpen(None);
-        }
-    }
-
-    /// A request never left: its token comes back.
-    pub fn refund(&mut self, flight: Flight) {
-        self.forget(flight);
-        self.bucket.give_back();
-    }
-
-    /// Whether requests may go.
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// The rate in force.
-    pub fn rate(&self) -> Rate {
-        self.estimate.rate()
-    }
-
-    /// Requests in line.
-    pub fn waiting(&self) -> usize {
-        self.line.len()
-    }
-
-    /// When the first in line joined it.
-    pub fn oldest_joined_at(&self) -> Option<Instant> {
-        self.line.first_key_value().map(|(_, waiter)| waiter.joined_at)
-    }
-
-    fn projected_wait(&self, now: Instant, ahead: usize) -> Duration {
-        let behind = u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1);
-        match self.phase {
-            Phase::Closed(until) => {
-                let paced = Duration::from_secs_f64(f64::from(behind - 1) / self.rate().per_second());
-                until.saturating_duration_since(now).saturating_add(paced)
-            }
-            Phase::HalfOpen(_) | Phase::Open => self.bucket.time_for(now, behind),
-        }
-    }
-
-    /// Refuses everyone whose deadline passed or lies before the gate can reopen: waiting on would be in vain.
-    fn give_up(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) {
-        let reopens_at = match self.phase {
-            Phase::Closed(until) => until,
-            Phase::HalfOpen(_) | Phase::Open => now,
-        };
-        while let Some((deadline, turn)) = self.deadlines.first().copied() {
-            if deadline > now && deadline >= reopens_at {
-                break;
-            }
-            self.deadlines.pop_first();
-            let ahead = self.line.range(..turn).count();
-            let wait = self.projected_wait(now, ahead);
-            if let Some(waiter) = self.line.remove(&turn) {
-                offer(waiter.reach, Verdict::Refused(Reason::Deadline, wait));
-            }
-        }
-    }
-
-    fn pour(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Instant> {
-        loop {
-            let next_at = self.bucket.next_at(now);
-            if self.line.is_empty() {
-                return None;
-            }
-            if next_at > now {
-                self.estimate.backlogged(now);
-                self.bucket.set_rate(now, self.estimate.rate());
-                return Some(
-                    self.bucket.next_at(now).min(now + GROWTH_STEP).max(now + Duration::from_micros(1)),
-                );
-            }
-            self.let_one_go(now, offer);
-        }
-    }
-
-    fn let_one_go(&mut self, now: Instant, offer: &mut impl FnMut(W, Verdict) -> bool) -> Option<Flight> {
-        while let Some((turn, waiter)) = self.line.pop_first() {
-            self.deadlines.remove(&(waiter.deadline, turn));
-            self.next_flight += 1;
-            let flight = Flight(self.next_flight);
-            if offer(waiter.reach, Verdict::Go(flight)) {
-                self.bucket.take(now);
-                self.estimate.sent();
-                return Some(flight);
->>>>>>> strategies
             }
             let entry = if self.egress.phase == Phase::HalfOpen(None) {
                 self.first_to_try(now)
@@ -431,7 +236,6 @@ impl<W> Core<W> {
         None
     }
 
-<<<<<<< HEAD
     /// The next in order whose own gates are open.
     fn next(&mut self, now: Instant) -> Option<Entry<W>> {
         let Self { lines, gates, ceilings, .. } = self;
@@ -447,12 +251,6 @@ impl<W> Core<W> {
         let gates = &self.gates;
         let may_go = |ask: &Ask| {
             ask.size != Size::Large && levels(&ask.path).into_iter().all(|key| is_open(gates, key))
-=======
-    fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
-        let stated = match wait {
-            Wait::Stated(stated) => stated.min(self.settings.max_gate),
-            Wait::Malformed | Wait::Missing => self.estimate.unstated(now),
->>>>>>> strategies
         };
         let Some(small) = self.lines.find(may_go) else { return Some(first) };
         self.lines.join(first.joined_at, first.turn, first.ask, first.reach);
@@ -549,7 +347,6 @@ impl<W> Core<W> {
     }
 }
 
-<<<<<<< HEAD
 /// The gates on a request's way, but the widest.
 fn levels(path: &Path) -> [NodeKey; 3] {
     [path.at(Level::Tenant), path.at(Level::Family), path.at(Level::Room)]
@@ -583,15 +380,6 @@ fn check(gates: &mut HashMap<NodeKey, Node>, ceilings: &Ceilings, now: Instant, 
 
 /// Every line has at least one turn in a round.
 pub const PLAIN_WEIGHT: NonZeroU32 = NonZeroU32::MIN;
-=======
-/// A number in 0..1 that differs from flight to flight (splitmix64): jitter needs no more.
-fn fraction(seed: u64) -> f64 {
-    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let top = u32::try_from(mixed >> 32).unwrap_or_default();
-    f64::from(top) / f64::from(u32::MAX)
-}
->>>>>>> strategies
 
 #[cfg(test)]
 mod tests;
