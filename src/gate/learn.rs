@@ -31,8 +31,13 @@ const MAX_STEP: Duration = Duration::from_secs(1);
 const REST_SHARE: f64 = 0.75;
 /// Each further one is this share of the wait so far.
 const REST_STEP: f64 = 0.5;
+/// Up to half of what a client usually waits the steps are larger: its eight attempts must last until its deadline.
+const EAGER_FOR: Duration = Duration::from_millis(12_500);
+const EAGER_STEP: f64 = 0.75;
 /// The first wait that nobody stated is at most this, before anything is known (GATE 4).
 const FIRST_UNSTATED: Duration = Duration::from_secs(15);
+/// The shortest one: an answer without a time is no leave to come back at once (SECURITY 2).
+const LEAST_UNSTATED: Duration = Duration::from_secs(1);
 /// The longest wait that nobody stated (GATE 4).
 const MAX_UNSTATED: Duration = Duration::from_secs(60);
 
@@ -133,12 +138,14 @@ impl Estimate {
     /// How long to wait after a 429 that names no time: at first a little less than was needed the last time, then
     /// half as long again as the wait so far. Ask before [`Estimate::refused`].
     pub(super) fn unstated(&self, now: Instant) -> Duration {
-        let least = Duration::from_secs_f64(2.0 / self.rate.per_second()).min(FIRST_UNSTATED);
+        let two_tokens = Duration::from_secs_f64(2.0 / self.rate.per_second());
+        let least = two_tokens.clamp(LEAST_UNSTATED, FIRST_UNSTATED);
         let since = |at: Option<Instant>, until: Instant| {
             at.map_or(Duration::ZERO, |at| until.saturating_duration_since(at))
         };
         let wait = if self.is_probe() {
-            since(self.refused_at, now).mul_f64(REST_STEP)
+            let so_far = since(self.refused_at, now);
+            so_far.mul_f64(if so_far < EAGER_FOR { EAGER_STEP } else { REST_STEP })
         } else {
             since(self.refused_at, self.cycle.began_at).mul_f64(REST_SHARE)
         };
