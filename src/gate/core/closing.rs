@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::gate::PROBATION;
 use crate::gate::signal::{NamedScope, Signal, Wait};
 
 use super::node::{Episode, Node};
@@ -92,8 +93,14 @@ impl<W> Core<W> {
             has_changed |= self.gates.get_mut(&key).is_some_and(&mut tell);
         }
         if has_changed {
-            self.lines.wake_line(known.line);
+            self.wake(known);
         }
+    }
+
+    /// A narrow gate has changed. Its tenant's requests stand in its own line, and in the strangers' from before it had one.
+    fn wake(&mut self, known: &InFlight) {
+        self.lines.wake_line(PROBATION);
+        self.lines.wake_line(known.path.tenant);
     }
 
     fn accepted(&mut self, now: Instant, flight: Flight, known: &InFlight, sent_at: Instant) {
@@ -129,7 +136,7 @@ impl<W> Core<W> {
         let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
         self.close_instead(now, narrower, &episode);
         if key.tenant().is_some() {
-            self.lines.wake_line(known.line);
+            self.wake(known);
         }
     }
 
@@ -271,6 +278,8 @@ impl<W> Core<W> {
         let (_, limit, _) = ages.select_nth_unstable_by(tenth, |one, other| other.cmp(one));
         let limit = *limit;
         self.gates.retain(|_, gate| now.saturating_duration_since(gate.used_at) < limit);
+        // Who waits for an answer through a gate that is gone would wait for ever.
+        self.lines.wake_all();
     }
 
     fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
