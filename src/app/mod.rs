@@ -10,6 +10,7 @@ use http::uri::Authority;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use self::memory::Memory;
 use crate::admin::{Admin, Readiness, Scope, View};
 use crate::config::{Certificate, Config};
 use crate::metrics::{self, Gauges, Metrics};
@@ -22,6 +23,7 @@ use crate::upstream::{self, Client, ExtraCa};
 
 mod build;
 pub mod logs;
+mod memory;
 mod state;
 
 /// Why the process cannot start.
@@ -84,6 +86,7 @@ pub struct App {
     tls: Option<(Tls, Arc<Certificates>)>,
     listeners: Listeners,
     metrics: Arc<Metrics>,
+    memory: Arc<Memory>,
     shutdown: (Duration, Duration),
 }
 
@@ -120,6 +123,8 @@ impl App {
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
+        let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
+        memory.recall();
         let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
         state::ports(&config.state_dir, &bound)?;
         Ok(Self {
@@ -131,6 +136,7 @@ impl App {
             tls,
             listeners,
             metrics,
+            memory: Arc::new(memory),
             shutdown: (config.shutdown.delay, config.shutdown.drain),
         })
     }
@@ -161,12 +167,14 @@ impl App {
         let mut tasks = JoinSet::new();
         let gate = self.proxy.gate.clone();
         tasks.spawn(async move { gate.run().await });
+        let memory = Arc::clone(&self.memory);
+        tasks.spawn(remember(Arc::clone(&memory)));
         self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
         let (delay, grace) = self.shutdown;
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         tokio::select! {
-            () = &mut traffic => return,
+            () = &mut traffic => return memory.keep(),
             () = stop.next() => {}
         }
         is_draining.store(true, Ordering::Relaxed);
@@ -179,6 +187,7 @@ impl App {
             _ = async { tokio::join!(leave, &mut traffic) } => {}
             () = stop.next() => tracing::warn!("ending at once"),
         }
+        memory.keep();
     }
 
     fn spawn_operators(&mut self, tasks: &mut JoinSet<()>, is_draining: &Arc<AtomicBool>, drain: &Drain) {
@@ -265,6 +274,16 @@ pub(crate) fn rooms(config: &Config) -> Result<Proxy<Client>, Fault> {
 /// Whether the state directory, or the one it would be made in, takes files. Leaves nothing behind.
 pub(crate) fn can_keep_state(config: &Config) -> Result<(), Fault> {
     state::probe(&config.state_dir)
+}
+
+/// Keeps the file of learned limits up to date. Ends only when dropped.
+async fn remember(memory: Arc<Memory>) {
+    loop {
+        tokio::time::sleep(memory::REFRESH_EVERY).await;
+        let memory = Arc::clone(&memory);
+        // Fails only if the runtime ends, and then the last word is written elsewhere.
+        drop(tokio::task::spawn_blocking(move || memory.refresh()).await);
+    }
 }
 
 type Serving = (Option<(Tls, Arc<Certificates>)>, Option<Origin>);

@@ -61,6 +61,11 @@ impl Estimate {
         self.rate
     }
 
+    /// Whether it has met a limit, itself or through an earlier process: otherwise the rate is where it happens to be.
+    pub(super) fn has_met_limit(&self) -> bool {
+        matches!(self.climb, Climb::Step(_))
+    }
+
     /// The operator's pin has changed.
     pub(super) fn set_ceiling(&mut self, ceiling: Rate) {
         self.ceiling = ceiling;

@@ -23,7 +23,7 @@ mod signal;
 pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
-pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, Scope};
+pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, RoomKey, Scope};
 pub use self::permit::{Permit, Receipt};
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
@@ -226,12 +226,10 @@ impl Gate {
         self.shared.lock().core.closed_for(Instant::now(), &ticket.claim.path)
     }
 
-    /// Tells the gate how the API answered.
-    pub fn learn(&self, mut receipt: Receipt, signal: Signal) {
-        if let Some(hold) = receipt.hold.take() {
-            let sent_at = receipt.sent_at;
-            hold.shared.change(|core, offer| core.learn(Instant::now(), hold.flight, sent_at, signal, offer));
-        }
+    /// Tells the gate how the API answered. Returns how wide the gate is that a refusal closed.
+    pub fn learn(&self, mut receipt: Receipt, signal: Signal) -> Option<Level> {
+        let (hold, sent_at) = (receipt.hold.take()?, receipt.sent_at);
+        hold.shared.change(|core, offer| core.learn(Instant::now(), hold.flight, sent_at, signal, offer))
     }
 
     /// The API has served this tenant: from now on it has a line of its own.

@@ -71,6 +71,11 @@ impl Node {
         self.estimate.rate()
     }
 
+    /// Whether a refusal has ever lowered the rate.
+    pub(super) fn has_met_limit(&self) -> bool {
+        self.estimate.has_met_limit()
+    }
+
     /// When the next request may pass. A closed gate whose time has come turns half-open.
     pub(super) fn pass(&mut self, now: Instant) -> Pass {
         if let Phase::Closed(until) = self.phase
@@ -193,9 +198,11 @@ impl Node {
     }
 
     /// Takes over what an earlier process had learned.
-    pub(super) fn restore(&mut self, now: Instant, rate: Rate, closed_for: Option<Duration>) {
-        self.estimate.restore(rate);
-        self.bucket.set_rate(now, self.estimate.rate());
+    pub(super) fn restore(&mut self, now: Instant, rate: Option<Rate>, closed_for: Option<Duration>) {
+        if let Some(rate) = rate {
+            self.estimate.restore(rate);
+            self.bucket.set_rate(now, self.estimate.rate());
+        }
         if let Some(closed_for) = closed_for {
             self.phase = Phase::Closed(now + closed_for);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::route::{Access, Family};
+use crate::route::Family;
 use crate::words::TenantId;
 
 use super::ask::{Path, RoomKey};
@@ -33,7 +33,7 @@ pub enum Scope {
 }
 
 /// A gate's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeKey {
     /// All tenants.
     Egress,
@@ -54,6 +54,13 @@ impl Level {
             Self::Family => "route",
             Self::Room => "room",
         }
+    }
+
+    /// Reads what [`Level::as_str`] wrote.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Egress, Self::Tenant, Self::Family, Self::Room]
+            .into_iter()
+            .find(|level| level.as_str() == word)
     }
 
     fn narrower(self) -> Option<Self> {
@@ -95,6 +102,14 @@ impl NodeKey {
             Self::Tenant(_) => Level::Tenant,
             Self::Family(..) => Level::Family,
             Self::Room(..) => Level::Room,
+        }
+    }
+
+    /// Which family's requests pass it; none for every family's.
+    pub fn family(self) -> Option<Family> {
+        match self {
+            Self::Egress | Self::Tenant(_) => None,
+            Self::Family(_, family) | Self::Room(_, family, _) => Some(family),
         }
     }
 
@@ -237,13 +252,5 @@ impl Scopes {
     /// Takes over what an earlier process had learned.
     pub(super) fn restore(&mut self, now: Instant, family: Family, level: Level) {
         self.narrow(now, family, level);
-    }
-}
-
-/// The word for reads and writes in status and state.
-pub fn access_word(access: Access) -> &'static str {
-    match access {
-        Access::Read => "read",
-        Access::Write => "write",
     }
 }
