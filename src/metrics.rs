@@ -62,6 +62,7 @@ pub struct Metrics {
     pub(crate) replays: IntCounterVec,
     pub(crate) cache_requests: IntCounterVec,
     pub(crate) cache_saved_bytes: IntCounter,
+    config_reloaded: Gauge,
     pulled: Pulled,
 }
 
@@ -159,6 +160,10 @@ impl Metrics {
             )?,
             cache_saved_bytes: series
                 .counter("cache_saved_bytes_total", "Body bytes answered without the API")?,
+            config_reloaded: series.gauge(
+                "config_last_reload_successful",
+                "1 if the configuration last read is in force, 0 if it had a fault",
+            )?,
             pulled: Pulled::new(&series)?,
             registry: series.0,
         };
@@ -166,7 +171,13 @@ impl Metrics {
             GaugeVec::new(Opts::new("build_info", "Always 1; the version is the label"), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         metrics.registry.register(Box::new(info))?;
+        metrics.config_reloaded.set(1.0);
         Ok(metrics)
+    }
+
+    /// The configuration was read again, and is in force if that went well.
+    pub fn reloaded<T, E>(&self, result: &Result<T, E>) {
+        self.config_reloaded.set(if result.is_ok() { 1.0 } else { 0.0 });
     }
 
     /// The exposition in Prometheus' text format, gauges as given, process series as they are now.

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use http::uri::Authority;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use self::memory::Memory;
 use crate::admin::{Admin, Readiness, Scope, View};
 use crate::config::{Certificate, Config};
 use crate::metrics::{self, Gauges, Metrics};
@@ -24,7 +23,13 @@ use crate::upstream::{self, Client, ExtraCa};
 mod build;
 pub mod logs;
 mod memory;
+mod reload;
 mod state;
+
+pub use self::reload::{Order, Orders};
+
+use self::memory::Memory;
+use self::reload::Reloader;
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +92,7 @@ pub struct App {
     listeners: Listeners,
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
-    shutdown: (Duration, Duration),
+    config: Config,
 }
 
 #[derive(Debug)]
@@ -96,12 +101,6 @@ struct Listeners {
     http: Option<TcpListener>,
     admin: Option<TcpListener>,
     metrics: Option<TcpListener>,
-}
-
-/// Told by whoever reads the signals.
-pub trait Stop {
-    /// Resolves when the process should end; again when it should end at once.
-    fn next(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 impl App {
@@ -137,7 +136,7 @@ impl App {
             listeners,
             metrics,
             memory: Arc::new(memory),
-            shutdown: (config.shutdown.delay, config.shutdown.drain),
+            config: config.clone(),
         })
     }
 
@@ -156,9 +155,9 @@ impl App {
         self.ca_origin.as_ref()
     }
 
-    /// Serves until `stop` speaks, then drains: readiness off, `shutdown.delay`, no new connections, and
-    /// `shutdown.drain` for what is under way. A second word ends it at once.
-    pub async fn run(mut self, mut stop: impl Stop) {
+    /// Serves until told to stop, then drains: readiness off, `shutdown.delay`, no new connections, and
+    /// `shutdown.drain` for what is under way. A second order to stop ends it at once.
+    pub async fn run(mut self, mut orders: impl Orders) {
         let is_draining = Arc::new(AtomicBool::new(false));
         let (trigger, drain) = Drain::new();
         // Operators can look until the very end: their drain begins when this is dropped.
@@ -170,12 +169,13 @@ impl App {
         let memory = Arc::clone(&self.memory);
         tasks.spawn(remember(Arc::clone(&memory)));
         self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
-        let (delay, grace) = self.shutdown;
+        let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
+        let mut reloader = Reloader::new(Arc::clone(&self.proxy), self.config.clone());
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         tokio::select! {
             () = &mut traffic => return memory.keep(),
-            () = stop.next() => {}
+            () = reloader.obey(&mut orders) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
         tracing::info!("draining");
@@ -185,7 +185,7 @@ impl App {
         };
         tokio::select! {
             _ = async { tokio::join!(leave, &mut traffic) } => {}
-            () = stop.next() => tracing::warn!("ending at once"),
+            () = reloader.obey(&mut orders) => tracing::warn!("ending at once"),
         }
         memory.keep();
     }

@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// Which authorities are answered; all others get 421.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hosts {
     /// `hosts = ["*"]`.
     Any,

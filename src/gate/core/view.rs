@@ -100,6 +100,8 @@ impl<W> Core<W> {
         for gate in self.gates.values_mut() {
             gate.set_limits(now, settings.pin, settings.burst);
         }
+        self.has_egress_place = false;
+        self.lines.wake_all();
         self.settings = settings;
     }
 }

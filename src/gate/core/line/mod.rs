@@ -224,6 +224,12 @@ impl<W> Lines<W> {
         }
     }
 
+    /// Puts everything back in line: ceilings have changed.
+    pub(super) fn wake_all(&mut self) {
+        let lines: Vec<TenantId> = self.index.keys().copied().collect();
+        lines.into_iter().for_each(|line| self.wake_line(line));
+    }
+
     /// When something parked comes back by itself.
     pub(super) fn next_wake_at(&self) -> Option<Instant> {
         self.parked.first().map(|(at, _)| *at)
