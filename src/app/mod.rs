@@ -231,6 +231,7 @@ impl App {
         let certificates = self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
         move || View {
             gauges: gauges(&proxy, &server, certificates.as_deref()),
+            names: proxy.doorman.names(),
             readiness: if is_draining.load(Ordering::Relaxed) {
                 Readiness::Draining
             } else {
@@ -308,14 +309,10 @@ fn tls(config: &Config) -> Result<Serving, Fault> {
 
 #[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
 fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certificates>) -> Gauges {
-    let (gate, cache) = (proxy.gate.glance(), proxy.cache.glance());
+    let cache = proxy.cache.glance();
     let ends = certificates.and_then(|certificates| certificates.not_after().duration_since(UNIX_EPOCH).ok());
     Gauges {
-        queue_depth: gate.waiting as f64,
-        queue_oldest_age_seconds: gate.oldest_waited.as_secs_f64(),
-        gate_closed: f64::from(u8::from(gate.egress.closed_for.is_some())),
-        gate_remaining_seconds: gate.egress.closed_for.unwrap_or_default().as_secs_f64(),
-        rate_limit_learned_per_second: gate.egress.rate.per_second(),
+        gate: proxy.gate.glance(),
         spool_bytes: proxy.spool.bytes_held() as f64,
         cache_entries: cache.entries as f64,
         cache_bytes: cache.bytes as f64,

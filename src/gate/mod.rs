@@ -123,8 +123,14 @@ pub struct Glance {
     pub oldest_waited: Duration,
     /// Requests between permit and answer.
     pub in_flight: usize,
+    /// Whom a refusal stops.
+    pub scope: Scope,
+    /// The operator's ceiling for all tenants together, in requests per second.
+    pub ceiling_per_second: Option<f64>,
     /// The widest gate.
     pub egress: GateView,
+    /// How long the widest gate has been closed, since start.
+    pub egress_closed_for_total: Duration,
     /// The narrower ones that are known.
     pub gates: Vec<GateView>,
     /// How far refusals reach, where that is proved.
@@ -263,7 +269,10 @@ impl Gate {
                 .oldest_joined_at()
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             in_flight: core.in_flight(),
+            scope: core.settings().scope,
+            ceiling_per_second: core.settings().ceiling.map(|ceiling| ceiling.rate),
             egress: core.egress(now),
+            egress_closed_for_total: core.egress_closed_for_total(now),
             gates: core.gates(now).collect(),
             verdicts: core.verdicts(now).map(|(family, level, _)| (family, level)).collect(),
         }

@@ -86,6 +86,6 @@ def test_a_broken_file_changes_nothing(world, token, fault):
 
 def test_what_needs_a_restart_is_named(world, token):
     _, proxy, text = world
-    line = reload(proxy, text(cache={"memory": "200MiB"}, gate={"max_wait": "9s"}), "configuration reloaded in part")
-    assert '"needs_restart":"cache"' in line and '"level":"WARN"' in line
+    line = reload(proxy, text(log={"level": "debug"}, gate={"max_wait": "9s"}), "configuration reloaded in part")
+    assert '"needs_restart":"log"' in line and '"level":"WARN"' in line
     assert proxy.bot(token).get(ME).status_code == 200

@@ -52,6 +52,8 @@ pub(super) struct Node {
     pub(super) phase: Phase,
     pub(super) episode: Option<Episode>,
     pub(super) used_at: Instant,
+    closed_at: Option<Instant>,
+    was_closed_for: Duration,
     bucket: Bucket,
     estimate: Estimate,
 }
@@ -64,11 +66,22 @@ impl Node {
     pub(super) fn new(now: Instant, start: Rate, ceiling: Rate, burst: u32) -> Self {
         let estimate = Estimate::new(now, start, ceiling);
         let bucket = Bucket::full(now, estimate.rate(), burst);
-        Self { phase: Phase::Open, episode: None, used_at: now, bucket, estimate }
+        let (closed_at, was_closed_for) = (None, Duration::ZERO);
+        Self { phase: Phase::Open, episode: None, used_at: now, closed_at, was_closed_for, bucket, estimate }
     }
 
     pub(super) fn rate(&self) -> Rate {
         self.estimate.rate()
+    }
+
+    /// How long it has been closed, all times together.
+    pub(super) fn closed_for_total(&self, now: Instant) -> Duration {
+        let ends_at = match self.phase {
+            Phase::Closed(until) => until.min(now),
+            Phase::HalfOpen(_) | Phase::Open => now,
+        };
+        let current = self.closed_at.map_or(Duration::ZERO, |at| ends_at.saturating_duration_since(at));
+        self.was_closed_for + current
     }
 
     /// Whether a refusal has ever lowered the rate.
@@ -81,6 +94,8 @@ impl Node {
         if let Phase::Closed(until) = self.phase
             && until <= now
         {
+            self.was_closed_for = self.closed_for_total(until);
+            self.closed_at = None;
             self.phase = Phase::HalfOpen(None);
             self.episode = None;
         }
@@ -158,6 +173,7 @@ impl Node {
             Phase::Closed(other) => Phase::Closed(until.max(other)),
             Phase::HalfOpen(_) | Phase::Open => Phase::Closed(until),
         };
+        self.closed_at.get_or_insert(now);
         self.used_at = now;
     }
 
@@ -165,6 +181,7 @@ impl Node {
     pub(super) fn rest(&mut self, now: Instant, until: Instant) {
         if self.phase == Phase::Open {
             self.phase = Phase::Closed(until);
+            self.closed_at = Some(now);
         }
         self.used_at = now;
     }
@@ -175,6 +192,8 @@ impl Node {
         self.estimate = episode.before.clone();
         self.estimate.idle(now);
         self.bucket.set_rate(now, self.estimate.rate());
+        self.was_closed_for = self.closed_for_total(now);
+        self.closed_at = None;
         self.phase = Phase::Open;
         Some(episode)
     }
@@ -205,6 +224,7 @@ impl Node {
         }
         if let Some(closed_for) = closed_for {
             self.phase = Phase::Closed(now + closed_for);
+            self.closed_at = Some(now);
         }
     }
 }

@@ -45,9 +45,22 @@ pub enum NodeKey {
     Room(TenantId, Family, RoomKey),
 }
 
-impl Level {
-    /// The word for status and metrics.
+impl Scope {
+    /// The word for status, as it stands in the configuration.
     pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fixed(level) => level.as_str(),
+        }
+    }
+}
+
+impl Level {
+    /// All, widest first.
+    pub const ALL: [Self; 4] = [Self::Egress, Self::Tenant, Self::Family, Self::Room];
+
+    /// The word for status and metrics.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Egress => "egress",
             Self::Tenant => "tenant",
@@ -58,9 +71,7 @@ impl Level {
 
     /// Reads what [`Level::as_str`] wrote.
     pub fn named(word: &str) -> Option<Self> {
-        [Self::Egress, Self::Tenant, Self::Family, Self::Room]
-            .into_iter()
-            .find(|level| level.as_str() == word)
+        Self::ALL.into_iter().find(|level| level.as_str() == word)
     }
 
     fn narrower(self) -> Option<Self> {

@@ -63,6 +63,16 @@ impl<W> Core<W> {
         view(now, NodeKey::Egress, &self.egress)
     }
 
+    /// How long the widest gate has been closed, all times together.
+    pub fn egress_closed_for_total(&self, now: Instant) -> Duration {
+        self.egress.closed_for_total(now)
+    }
+
+    /// What the scheduler was told.
+    pub fn settings(&self) -> &super::CoreSettings {
+        &self.settings
+    }
+
     /// The narrower gates that are known.
     pub fn gates(&self, now: Instant) -> impl Iterator<Item = GateView> {
         self.gates.iter().map(move |(key, gate)| view(now, *key, gate))
