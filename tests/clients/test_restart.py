@@ -5,7 +5,9 @@ import os
 import stat
 import time
 
-from world import Proxy, wait_until
+import requests
+
+from world import TIMEOUT, Proxy, wait_until
 
 ME = "/v1/people/me"
 
@@ -39,6 +41,9 @@ def test_the_file_holds_no_credential_and_is_its_owners_alone(pair, token):
     sim.person(token)
     sim.force("GET", ME, 429, headers={"Retry-After": "30"})
     proxy.bot(token).get(ME)
+    [shown] = requests.get(f"{proxy.admin}/status", timeout=TIMEOUT).json()["gate"]["gates"]
+    assert (shown["level"], shown["closed"], len(shown["tenant"])) == ("tenant", True, 12)
+    assert 'tollgate_upstream_throttled_total{scope="tenant",tenant="unlisted"} 1' in proxy.metrics()
     assert proxy.stop() == 0
     path = proxy.state / "gates.json"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
