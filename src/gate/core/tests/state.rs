@@ -8,13 +8,13 @@ use crate::gate::ceiling::Ceiling;
 #[test]
 fn a_raised_ceiling_frees_who_waits_under_the_old_one() {
     let slow = Ceiling { rate: 0.001, burst: NonZeroU32::MIN };
-    let plain = settings(1000.0, 100);
-    let mut world = World::with(CoreSettings { tenant_ceilings: vec![(tenant(1), slow)], ..plain.clone() });
+    let mut world =
+        World::with(CoreSettings { tenant_ceilings: vec![(tenant(1), slow)], ..settings(1000.0, 100) });
     for who in 1..=2 {
         world.put(who, world.of(1)).unwrap();
     }
     assert_eq!(world.goes(SECOND), [1]);
-    world.core.reconfigure(world.now, plain);
+    world.core.reconfigure(world.now, settings(1000.0, 100));
     assert_eq!(world.goes(SECOND * 2), [2]);
 }
 
