@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use http::{HeaderMap, header};
 
@@ -64,7 +65,13 @@ pub enum Denied {
 /// Knows tenants by a keyed hash of their credential; the credential itself is never kept.
 pub struct Doorman {
     key: hmac::Key,
+    list: ArcSwap<List>,
+}
+
+/// What the operator says; the key is not his to change while the process runs.
+struct List {
     named: HashMap<[u8; 32], Arc<str>>,
+    names: HashMap<TenantId, Arc<str>>,
     admittance: Admittance,
 }
 
@@ -79,17 +86,21 @@ pub enum Admittance {
 
 impl fmt::Debug for Doorman {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Doorman({} named tokens)", self.named.len())
+        write!(f, "Doorman({} named tokens)", self.list.load().named.len())
     }
 }
 
 impl Doorman {
     /// `key` is secret and stays the same over restarts, or cached answers and learned limits lose their owners.
     pub fn new(key: &[u8], tenants: &[NamedTenant], admittance: Admittance) -> Self {
-        let tokens = tenants
-            .iter()
-            .flat_map(|tenant| tenant.token_sha256.iter().map(|hash| (*hash, Arc::clone(&tenant.name))));
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), named: tokens.collect(), admittance }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let list = ArcSwap::from_pointee(List::new(&key, tenants, admittance));
+        Self { key, list }
+    }
+
+    /// Takes a new list: holds for every request admitted from now on.
+    pub fn relist(&self, tenants: &[NamedTenant], admittance: Admittance) {
+        self.list.store(Arc::new(List::new(&self.key, tenants, admittance)));
     }
 
     /// Finds the tenant. No credential at all is the anonymous tenant: OAuth calls carry none.
@@ -102,18 +113,34 @@ impl Doorman {
         if shown.next().is_some() {
             return Err(Denied::TwoCredentials);
         }
-        let name = self.name_of(credential);
-        if name.is_none() && self.admittance == Admittance::Listed {
+        let list = self.list.load();
+        let name = list.name_of(credential);
+        if name.is_none() && list.admittance == Admittance::Listed {
             return Err(Denied::Unlisted);
         }
-        let id = self.keyed(b"credential", credential);
+        let id = keyed(&self.key, b"credential", credential);
         let tenant = name.as_ref().map_or_else(|| TenantId::new(id), |name| self.tenant(name));
         Ok(Pass { tenant, credential: CredentialId::new(id), name })
     }
 
     /// The id of a named tenant, for rules that concern it.
     pub fn tenant(&self, name: &str) -> TenantId {
-        TenantId::new(self.keyed(b"tenant", name.as_bytes()))
+        tenant_id(&self.key, name)
+    }
+
+    /// The names behind the ids of named tenants.
+    pub fn names(&self) -> HashMap<TenantId, Arc<str>> {
+        self.list.load().names.clone()
+    }
+}
+
+impl List {
+    fn new(key: &hmac::Key, tenants: &[NamedTenant], admittance: Admittance) -> Self {
+        let tokens = tenants
+            .iter()
+            .flat_map(|tenant| tenant.token_sha256.iter().map(|hash| (*hash, Arc::clone(&tenant.name))));
+        let names = tenants.iter().map(|tenant| (tenant_id(key, &tenant.name), Arc::clone(&tenant.name)));
+        Self { named: tokens.collect(), names: names.collect(), admittance }
     }
 
     fn name_of(&self, credential: &[u8]) -> Option<Arc<str>> {
@@ -126,17 +153,21 @@ impl Doorman {
         };
         self.named.get(digest::digest(&digest::SHA256, token).as_ref()).cloned()
     }
+}
 
-    /// The domain keeps a tenant's name from ever hashing like a token.
-    fn keyed(&self, domain: &[u8], text: &[u8]) -> [u8; 16] {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(domain);
-        context.update(&[0]);
-        context.update(text);
-        let mut id = [0; 16];
-        id.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
-        id
-    }
+fn tenant_id(key: &hmac::Key, name: &str) -> TenantId {
+    TenantId::new(keyed(key, b"tenant", name.as_bytes()))
+}
+
+/// The domain keeps a tenant's name from ever hashing like a token.
+fn keyed(key: &hmac::Key, domain: &[u8], text: &[u8]) -> [u8; 16] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(domain);
+    context.update(&[0]);
+    context.update(text);
+    let mut id = [0; 16];
+    id.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+    id
 }
 
 #[cfg(test)]
@@ -152,10 +183,13 @@ mod tests {
     }
 
     fn doorman() -> Doorman {
+        Doorman::new(b"key", &alerts(), Admittance::Any)
+    }
+
+    fn alerts() -> [NamedTenant; 1] {
         let sha256 =
             |token: &str| digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().unwrap();
-        let named = NamedTenant { name: "alerts".into(), token_sha256: vec![sha256("one"), sha256("two")] };
-        Doorman::new(b"key", &[named], Admittance::Any)
+        [NamedTenant { name: "alerts".into(), token_sha256: vec![sha256("one"), sha256("two")] }]
     }
 
     #[test]
@@ -177,13 +211,25 @@ mod tests {
     }
 
     #[test]
+    fn a_new_list_holds_from_the_next_request_on() {
+        let doorman = doorman();
+        let before = admit(&doorman, &["Bearer one"]).unwrap();
+        assert_eq!(doorman.names()[&before.tenant()].as_ref(), "alerts");
+        doorman.relist(&[], Admittance::Any);
+        let after = admit(&doorman, &["Bearer one"]).unwrap();
+        assert_eq!((after.name(), doorman.names().len()), (None, 0));
+        assert_eq!(after.credential(), before.credential());
+    }
+
+    #[test]
     fn two_credentials_are_refused() {
         assert_eq!(admit(&doorman(), &["Bearer a", "Bearer a"]).unwrap_err(), Denied::TwoCredentials);
     }
 
     #[test]
     fn a_closed_list_refuses_strangers_and_the_nameless() {
-        let listed = Doorman { admittance: Admittance::Listed, ..doorman() };
+        let listed = doorman();
+        listed.relist(&alerts(), Admittance::Listed);
         assert!(admit(&listed, &["Bearer one"]).is_ok());
         assert_eq!(admit(&listed, &["Bearer three"]).unwrap_err(), Denied::Unlisted);
         assert_eq!(admit(&listed, &[]).unwrap_err(), Denied::Unlisted);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use tollgate::app::{App, Stop, logs};
+use tollgate::app::{App, Order, Orders, logs};
 use tollgate::config::{self, Config, FileText, Overrides, Sources};
 use tollgate::demo::{self, DemoSettings};
 use tollgate::doctor::{self, Finding};
@@ -43,7 +43,7 @@ enum Command {
 }
 
 /// The common settings as flags; the file knows them all.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct RunArgs {
     /// Configuration file, TOML; without it the built-in defaults hold
     #[arg(long, value_name = "FILE")]
@@ -140,10 +140,11 @@ impl RunArgs {
 
 fn serve(args: &RunArgs) -> Ended {
     let config = args.load()?;
+    let args = args.clone();
     logs::start(&config.log);
     on_runtime(async move {
         let app = App::start(&config, None).await.map_err(|fault| fault.to_string())?;
-        let signals = Signals::listen().map_err(|error| error.to_string())?;
+        let signals = Signals::listen(args).map_err(|error| error.to_string())?;
         greet(&app, &config);
         app.run(signals).await;
         Ok::<(), String>(())
@@ -183,23 +184,31 @@ fn on_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -
     runtime.block_on(work).map_err(failed)
 }
 
-/// SIGTERM and SIGINT, however often.
+/// SIGTERM, SIGINT and SIGHUP, however often.
 struct Signals {
+    args: RunArgs,
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn listen(args: RunArgs) -> std::io::Result<Self> {
+        Ok(Self {
+            args,
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 }
 
-impl Stop for Signals {
-    async fn next(&mut self) {
+impl Orders for Signals {
+    async fn next(&mut self) -> Order {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::Stop,
+            _ = self.hangup.recv() => Order::Reload(self.args.load().map(Box::new).map_err(|(_, faults)| faults)),
         }
     }
 }

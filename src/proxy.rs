@@ -201,8 +201,8 @@ impl<T: Transport> Proxy<T> {
         let sent_at = self.clock.now();
         let answer = self.transport.send(permit, outbound).await?;
         let signal = Signal::read(answer.response.status(), answer.response.headers(), self.clock.wall());
-        self.gate.learn(answer.receipt, signal);
-        trail.answered(answer.response.status(), sent_at.elapsed(), signal);
+        let closed = self.gate.learn(answer.receipt, signal);
+        trail.answered(answer.response.status(), sent_at.elapsed(), signal, closed);
         Ok(answer.response)
     }
 }

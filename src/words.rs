@@ -102,6 +102,20 @@ keyed_hash! {
     TenantId
 }
 
+impl TenantId {
+    /// All of it, 32 hexadecimal digits: for the state file, which must find it again.
+    pub fn hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Reads what [`TenantId::hex`] wrote; none if it is anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let is_plain = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = is_plain.then(|| u128::from_str_radix(text, 16).ok())??;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
 /// How a request was answered: one vocabulary for log, metric and `Cache-Status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -126,6 +140,21 @@ impl Outcome {
             Self::Miss => "miss",
             Self::Refused => "refused",
             Self::Revalidated => "revalidated",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_found_again_from_its_digits_and_from_nothing_else() {
+        let tenant = TenantId::new(*b"\x00\x01sixteen bytes!");
+        assert_eq!(TenantId::from_hex(&tenant.hex()), Some(tenant));
+        let long = format!("{}0", tenant.hex());
+        for text in ["", "00", "+0017369787465656e20627974657300", "zz017369787465656e206279746573", &long] {
+            assert_eq!(TenantId::from_hex(text), None, "{text}");
         }
     }
 }

@@ -1,18 +1,23 @@
 //! Decides what operators see: metrics, probes and status, on a listener of their own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use serde_json::json;
 
 use crate::body::Body;
 use crate::metrics::{Gauges, Metrics};
+use crate::words::TenantId;
+
+mod status;
 
 /// What the process looks like at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct View {
     /// The gauges of the metrics.
     pub gauges: Gauges,
+    /// Names of tenants that have one.
+    pub names: HashMap<TenantId, Arc<str>>,
     /// Whether new traffic should be sent here.
     pub readiness: Readiness,
 }
@@ -79,21 +84,7 @@ impl Admin {
     }
 
     fn status(&self) -> Response<Body> {
-        let View { gauges, readiness } = (self.look)();
-        let status = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "ready": readiness == Readiness::Ready,
-            "gate": {
-                "closed": gauges.gate_closed > 0.0,
-                "remaining_seconds": gauges.gate_remaining_seconds,
-                "rate_per_second": gauges.rate_limit_learned_per_second,
-                "waiting": gauges.queue_depth,
-                "oldest_waited_seconds": gauges.queue_oldest_age_seconds,
-            },
-            "cache": { "entries": gauges.cache_entries, "bytes": gauges.cache_bytes, "evictions": gauges.cache_evictions },
-            "spool_bytes": gauges.spool_bytes,
-            "connections": { "clients": gauges.connections, "upstream": gauges.upstream_connections },
-        });
+        let status = status::page(&(self.look)());
         of_type("application/json", Body::whole(format!("{status:#}\n")))
     }
 }
@@ -121,24 +112,14 @@ mod tests {
     use super::*;
 
     use http_body_util::BodyExt;
+    use serde_json::json;
+
+    use crate::metrics::tests::gauges;
 
     fn admin(scope: Scope, readiness: Readiness) -> Admin {
-        let gauges = Gauges {
-            queue_depth: 3.0,
-            queue_oldest_age_seconds: 1.5,
-            gate_closed: 1.0,
-            gate_remaining_seconds: 12.0,
-            rate_limit_learned_per_second: 5.0,
-            spool_bytes: 0.0,
-            cache_entries: 0.0,
-            cache_bytes: 0.0,
-            cache_evictions: 0,
-            connections: 0.0,
-            upstream_connections: 0.0,
-            tls_handshake_failures: 0,
-            certificate_not_after: None,
-        };
-        Admin::new(Arc::new(Metrics::new().unwrap()), scope, move || View { gauges, readiness })
+        let names = HashMap::from([(TenantId::new([1; 16]), Arc::from("alerts"))]);
+        let look = move || View { gauges: gauges(), names: names.clone(), readiness };
+        Admin::new(Arc::new(Metrics::new().unwrap()), scope, look)
     }
 
     fn ask(admin: &Admin, method: &str, path: &str) -> Response<Body> {
@@ -169,6 +150,21 @@ mod tests {
         let status: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
         assert_eq!(status["gate"]["closed"], true);
         assert_eq!(status["gate"]["remaining_seconds"], 12.0);
-        assert_eq!(status["gate"]["waiting"], 3.0);
+        assert_eq!(status["gate"]["waiting"], 3);
+        assert_eq!(status["gate"]["in_flight"], 4);
+        assert_eq!(
+            status["gate"]["verdicts"],
+            json!([{"family": "rooms", "access": "write", "level": "tenant"}])
+        );
+        let gates = status["gate"]["gates"].as_array().unwrap();
+        assert_eq!(
+            gates[0],
+            json!({
+                "level": "route", "tenant": "alerts", "family": "rooms", "access": "write", "room": null,
+                "closed": true, "remaining_seconds": 8.0, "rate_per_second": 5.0,
+            })
+        );
+        assert_eq!(gates[1]["tenant"], "020202020202");
+        assert_eq!(gates.len(), 3);
     }
 }

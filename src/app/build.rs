@@ -98,7 +98,8 @@ fn router(config: &Config, own: Vec<Authority>, via: Arc<str>) -> RouterSettings
     }
 }
 
-fn tenants(config: &Config) -> Result<Vec<NamedTenant>, Fault> {
+/// The named tenants; reads the files of their tokens.
+pub(super) fn tenants(config: &Config) -> Result<Vec<NamedTenant>, Fault> {
     let named = |tenant: &config::Tenant| {
         let mut hashes: Vec<[u8; 32]> = tenant.token_sha256.iter().map(|hash| *hash.as_bytes()).collect();
         for file in &tenant.token_files {
@@ -126,7 +127,8 @@ fn cache(config: &config::Cache) -> CacheSettings {
     }
 }
 
-fn gate(config: &Config, doorman: &Doorman) -> Result<GateSettings, Fault> {
+/// `doorman` knows the ids of named tenants.
+pub(super) fn gate(config: &Config, doorman: &Doorman) -> Result<GateSettings, Fault> {
     let (from, limits) = (&config.gate, &config.limits);
     let rate = |per_second| Rate::new(per_second).ok_or(Fault::Rate(per_second));
     let pin = from.rate.map(rate).transpose()?;
@@ -201,7 +203,8 @@ fn spool(config: &Config) -> SpoolSettings {
     }
 }
 
-fn replay(config: &Config) -> ReplaySettings {
+/// What is sent again.
+pub(super) fn replay(config: &Config) -> ReplaySettings {
     // Without the gate nobody would wait before sending again.
     ReplaySettings {
         faults: config.replay.faults,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use http::uri::Authority;
 use tokio::net::TcpListener;
@@ -22,7 +22,14 @@ use crate::upstream::{self, Client, ExtraCa};
 
 mod build;
 pub mod logs;
+mod memory;
+mod reload;
 mod state;
+
+pub use self::reload::{Order, Orders};
+
+use self::memory::Memory;
+use self::reload::Reloader;
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +91,8 @@ pub struct App {
     tls: Option<(Tls, Arc<Certificates>)>,
     listeners: Listeners,
     metrics: Arc<Metrics>,
-    shutdown: (Duration, Duration),
+    memory: Arc<Memory>,
+    config: Config,
 }
 
 #[derive(Debug)]
@@ -93,12 +101,6 @@ struct Listeners {
     http: Option<TcpListener>,
     admin: Option<TcpListener>,
     metrics: Option<TcpListener>,
-}
-
-/// Told by whoever reads the signals.
-pub trait Stop {
-    /// Resolves when the process should end; again when it should end at once.
-    fn next(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 impl App {
@@ -120,6 +122,8 @@ impl App {
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
+        let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
+        memory.recall();
         let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
         state::ports(&config.state_dir, &bound)?;
         Ok(Self {
@@ -131,7 +135,8 @@ impl App {
             tls,
             listeners,
             metrics,
-            shutdown: (config.shutdown.delay, config.shutdown.drain),
+            memory: Arc::new(memory),
+            config: config.clone(),
         })
     }
 
@@ -150,9 +155,9 @@ impl App {
         self.ca_origin.as_ref()
     }
 
-    /// Serves until `stop` speaks, then drains: readiness off, `shutdown.delay`, no new connections, and
-    /// `shutdown.drain` for what is under way. A second word ends it at once.
-    pub async fn run(mut self, mut stop: impl Stop) {
+    /// Serves until told to stop, then drains: readiness off, `shutdown.delay`, no new connections, and
+    /// `shutdown.drain` for what is under way. A second order to stop ends it at once.
+    pub async fn run(mut self, mut orders: impl Orders) {
         let is_draining = Arc::new(AtomicBool::new(false));
         let (trigger, drain) = Drain::new();
         // Operators can look until the very end: their drain begins when this is dropped.
@@ -161,13 +166,16 @@ impl App {
         let mut tasks = JoinSet::new();
         let gate = self.proxy.gate.clone();
         tasks.spawn(async move { gate.run().await });
+        let memory = Arc::clone(&self.memory);
+        tasks.spawn(remember(Arc::clone(&memory)));
         self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
-        let (delay, grace) = self.shutdown;
+        let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
+        let mut reloader = Reloader::new(Arc::clone(&self.proxy), self.config.clone());
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         tokio::select! {
-            () = &mut traffic => return,
-            () = stop.next() => {}
+            () = &mut traffic => return memory.keep(),
+            () = reloader.obey(&mut orders) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
         tracing::info!("draining");
@@ -177,8 +185,9 @@ impl App {
         };
         tokio::select! {
             _ = async { tokio::join!(leave, &mut traffic) } => {}
-            () = stop.next() => tracing::warn!("ending at once"),
+            () = reloader.obey(&mut orders) => tracing::warn!("ending at once"),
         }
+        memory.keep();
     }
 
     fn spawn_operators(&mut self, tasks: &mut JoinSet<()>, is_draining: &Arc<AtomicBool>, drain: &Drain) {
@@ -222,6 +231,7 @@ impl App {
         let certificates = self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
         move || View {
             gauges: gauges(&proxy, &server, certificates.as_deref()),
+            names: proxy.doorman.names(),
             readiness: if is_draining.load(Ordering::Relaxed) {
                 Readiness::Draining
             } else {
@@ -267,6 +277,16 @@ pub(crate) fn can_keep_state(config: &Config) -> Result<(), Fault> {
     state::probe(&config.state_dir)
 }
 
+/// Keeps the file of learned limits up to date. Ends only when dropped.
+async fn remember(memory: Arc<Memory>) {
+    loop {
+        tokio::time::sleep(memory::REFRESH_EVERY).await;
+        let memory = Arc::clone(&memory);
+        // Fails only if the runtime ends, and then the last word is written elsewhere.
+        drop(tokio::task::spawn_blocking(move || memory.refresh()).await);
+    }
+}
+
 type Serving = (Option<(Tls, Arc<Certificates>)>, Option<Origin>);
 
 fn tls(config: &Config) -> Result<Serving, Fault> {
@@ -289,14 +309,10 @@ fn tls(config: &Config) -> Result<Serving, Fault> {
 
 #[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
 fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certificates>) -> Gauges {
-    let (gate, cache) = (proxy.gate.glance(), proxy.cache.glance());
+    let cache = proxy.cache.glance();
     let ends = certificates.and_then(|certificates| certificates.not_after().duration_since(UNIX_EPOCH).ok());
     Gauges {
-        queue_depth: gate.waiting as f64,
-        queue_oldest_age_seconds: gate.oldest_waited.as_secs_f64(),
-        gate_closed: f64::from(u8::from(gate.egress.closed_for.is_some())),
-        gate_remaining_seconds: gate.egress.closed_for.unwrap_or_default().as_secs_f64(),
-        rate_limit_learned_per_second: gate.egress.rate.per_second(),
+        gate: proxy.gate.glance(),
         spool_bytes: proxy.spool.bytes_held() as f64,
         cache_entries: cache.entries as f64,
         cache_bytes: cache.bytes as f64,

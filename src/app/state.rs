@@ -57,7 +57,7 @@ pub(super) fn probe(dir: &Path) -> Result<(), Fault> {
 }
 
 /// All or nothing: a reader never sees half a file. Temporary files are 0600, and so is what they become.
-fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+pub(super) fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
     let written = tempfile::NamedTempFile::new_in(dir).and_then(|mut file| {
         file.write_all(bytes)?;
         file.persist(dir.join(name)).map(drop).map_err(|error| error.error)

@@ -62,7 +62,7 @@ impl ProxyEnvironment {
 }
 
 /// What was written: none means the environment decides.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProxyChoice {
     Direct,
     Fixed(ProxyUrl),

@@ -32,7 +32,7 @@ macro_rules! section {
         }
     ) => {
         $(#[doc = $about])+
-        #[derive(Debug, Clone)]
+        #[derive(Debug, Clone, PartialEq)]
         $vis struct $name {
             $( $(#[doc = $doc])+ $vis $field: $type, )+
         }

@@ -40,8 +40,29 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Config {
+    /// Sections, by the names that they have in the file, which another configuration has otherwise.
+    pub fn differs_in(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("state_dir", self.state_dir != other.state_dir),
+            ("listen", self.listen != other.listen),
+            ("upstream", self.upstream != other.upstream),
+            ("gate", self.gate != other.gate),
+            ("replay", self.replay != other.replay),
+            ("cache", self.cache != other.cache),
+            ("rewrite", self.rewrite != other.rewrite),
+            ("tenant", self.tenants != other.tenants),
+            ("admin", self.admin != other.admin),
+            ("log", self.log != other.log),
+            ("shutdown", self.shutdown != other.shutdown),
+            ("limits", self.limits != other.limits),
+        ];
+        pairs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+    }
+}
+
 /// Where bots connect: at least one of `https` and `http` is open.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listen {
     /// The TLS listener.
     pub https: Option<SocketAddr>,
@@ -75,7 +96,7 @@ pub enum Certificate {
 }
 
 /// The API and the way to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Scheme and authority; plain http only on loopback.
     pub url: Base,
@@ -113,7 +134,7 @@ pub enum Resolve {
 }
 
 /// A tenant with a name of its own; has at least one token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
     /// 1 to 64 letters, digits, dots, dashes or underscores: safe as a label.
     pub name: String,

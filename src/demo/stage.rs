@@ -18,7 +18,7 @@ use super::client::Way;
 use super::figures::Api;
 use super::script::{MESSAGES, POSTS};
 use super::{DemoFault, DemoSettings};
-use crate::app::{App, Stop};
+use crate::app::{App, Order, Orders};
 use crate::clock::Clock;
 use crate::config::{self, FileText, Overrides, Sources};
 use crate::server::ca::LocalCa;
@@ -179,9 +179,10 @@ impl Running {
 
 struct Curtain(Arc<Notify>);
 
-impl Stop for Curtain {
-    async fn next(&mut self) {
+impl Orders for Curtain {
+    async fn next(&mut self) -> Order {
         self.0.notified().await;
+        Order::Stop
     }
 }
 

@@ -98,6 +98,11 @@ impl Estimate {
         self.rate
     }
 
+    /// Whether it has met a limit, itself or through an earlier process: otherwise the rate is where it happens to be.
+    pub(super) fn has_met_limit(&self) -> bool {
+        matches!(self.climb, Climb::Cubic { .. })
+    }
+
     /// The operator's pin has changed.
     pub(super) fn set_ceiling(&mut self, ceiling: Rate) {
         self.ceiling = ceiling;

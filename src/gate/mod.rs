@@ -23,7 +23,7 @@ mod signal;
 pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
-pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, Scope};
+pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, RoomKey, Scope};
 pub use self::permit::{Permit, Receipt};
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
@@ -123,8 +123,14 @@ pub struct Glance {
     pub oldest_waited: Duration,
     /// Requests between permit and answer.
     pub in_flight: usize,
+    /// Whom a refusal stops.
+    pub scope: Scope,
+    /// The operator's ceiling for all tenants together, in requests per second.
+    pub ceiling_per_second: Option<f64>,
     /// The widest gate.
     pub egress: GateView,
+    /// How long the widest gate has been closed, since start.
+    pub egress_closed_for_total: Duration,
     /// The narrower ones that are known.
     pub gates: Vec<GateView>,
     /// How far refusals reach, where that is proved.
@@ -226,12 +232,10 @@ impl Gate {
         self.shared.lock().core.closed_for(Instant::now(), &ticket.claim.path)
     }
 
-    /// Tells the gate how the API answered.
-    pub fn learn(&self, mut receipt: Receipt, signal: Signal) {
-        if let Some(hold) = receipt.hold.take() {
-            let sent_at = receipt.sent_at;
-            hold.shared.change(|core, offer| core.learn(Instant::now(), hold.flight, sent_at, signal, offer));
-        }
+    /// Tells the gate how the API answered. Returns how wide the gate is that a refusal closed.
+    pub fn learn(&self, mut receipt: Receipt, signal: Signal) -> Option<Level> {
+        let (hold, sent_at) = (receipt.hold.take()?, receipt.sent_at);
+        hold.shared.change(|core, offer| core.learn(Instant::now(), hold.flight, sent_at, signal, offer))
     }
 
     /// The API has served this tenant: from now on it has a line of its own.
@@ -265,7 +269,10 @@ impl Gate {
                 .oldest_joined_at()
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             in_flight: core.in_flight(),
+            scope: core.settings().scope,
+            ceiling_per_second: core.settings().ceiling.map(|ceiling| ceiling.rate),
             egress: core.egress(now),
+            egress_closed_for_total: core.egress_closed_for_total(now),
             gates: core.gates(now).collect(),
             verdicts: core.verdicts(now).map(|(family, level, _)| (family, level)).collect(),
         }

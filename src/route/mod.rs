@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// Which authorities are answered; all others get 421.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hosts {
     /// `hosts = ["*"]`.
     Any,
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Route {
 }
 
 /// First path segment, reads and writes apart: what the API limits together (GATE 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Family {
     /// A word of the fixed table, or `other`.
     pub segment: &'static str,
@@ -122,8 +122,31 @@ pub struct Family {
     pub access: Access,
 }
 
+impl Family {
+    /// The family of that name; none if the table has no such segment.
+    pub fn named(segment: &str, access: Access) -> Option<Self> {
+        let known = table::known_segment(segment);
+        (known == segment).then_some(Self { segment: known, access })
+    }
+}
+
+impl Access {
+    /// The word for log, metric and state.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    /// Reads what [`Access::as_str`] wrote.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Read, Self::Write].into_iter().find(|access| access.as_str() == word)
+    }
+}
+
 /// Reads and writes have limits of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
     /// GET, HEAD, OPTIONS.
     Read,

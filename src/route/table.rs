@@ -159,7 +159,7 @@ fn first_segment(path: &str) -> &str {
     path.split('/').nth(2).unwrap_or_default()
 }
 
-fn known_segment(segment: &str) -> &'static str {
+pub(super) fn known_segment(segment: &str) -> &'static str {
     TABLE.iter().map(|row| first_segment(row.template)).find(|known| *known == segment).unwrap_or("other")
 }
 

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use crate::admit::Pass;
 use crate::body::Body;
 use crate::cache::{Note, Stored};
-use crate::gate::{Reason, Signal, Wait};
-use crate::metrics::{EGRESS, Metrics, method_label};
+use crate::gate::{Level, Reason, Signal, Wait};
+use crate::metrics::{Metrics, method_label};
 use crate::reply::{Problem, TRACKING_ID};
 use crate::route::{Access, Route, RouteId};
 use crate::upstream::ReplayEvent;
@@ -118,8 +118,8 @@ impl Trail {
         });
     }
 
-    /// The API answered an attempt after `took`, and the gate read `signal` from it.
-    pub fn answered(&mut self, status: StatusCode, took: Duration, signal: Signal) {
+    /// The API answered an attempt after `took`; the gate read `signal` from it and closed a gate as wide as `closed`.
+    pub fn answered(&mut self, status: StatusCode, took: Duration, signal: Signal, closed: Option<Level>) {
         self.with(|record| {
             record.upstream_for += took;
             let labels = [record.route.as_str(), method_label(&record.method), status.as_str()];
@@ -130,7 +130,7 @@ impl Trail {
                 .with_label_values(&[record.route.as_str()])
                 .observe(took.as_secs_f64());
             if let Signal::Throttled { wait, .. } = signal {
-                record.throttled(wait);
+                record.throttled(wait, closed);
             }
         });
     }
@@ -219,14 +219,13 @@ impl Record {
     }
 
     fn class(&self) -> &'static str {
-        match self.access {
-            Access::Read => "read",
-            Access::Write => "write",
-        }
+        self.access.as_str()
     }
 
-    fn throttled(&self, wait: Wait) {
-        self.metrics.throttled.with_label_values(&[EGRESS, self.tenant_label()]).inc();
+    fn throttled(&self, wait: Wait, closed: Option<Level>) {
+        // Without a gate, a refusal closes nothing.
+        let scope = closed.map_or("none", Level::as_str);
+        self.metrics.throttled.with_label_values(&[scope, self.tenant_label()]).inc();
         match wait {
             Wait::Malformed => self.metrics.retry_after_malformed.inc(),
             Wait::Missing => {}

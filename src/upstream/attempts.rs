@@ -24,8 +24,7 @@ pub struct ReplaySettings {
 /// Shares one retry budget among all requests.
 #[derive(Debug)]
 pub struct Replayer {
-    settings: ReplaySettings,
-    budget: Mutex<RetryBudget>,
+    state: Mutex<(ReplaySettings, RetryBudget)>,
 }
 
 /// The attempts of one request.
@@ -54,7 +53,12 @@ impl Attempts {
 impl Replayer {
     /// A full budget.
     pub fn new(settings: ReplaySettings, now: Instant) -> Self {
-        Self { settings, budget: Mutex::new(RetryBudget::new(now)) }
+        Self { state: Mutex::new((settings, RetryBudget::new(now))) }
+    }
+
+    /// Takes new settings; the budget stays.
+    pub fn reconfigure(&self, settings: ReplaySettings) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = settings;
     }
 
     /// Judges an attempt. `is_repeatable` says whether the body can be sent again.
@@ -66,15 +70,16 @@ impl Replayer {
         result: &Result<Response<Body>, Failed>,
         now: (Instant, SystemTime),
     ) -> Next {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (settings, budget) = &mut *state;
         if attempts.made == 0 {
             budget.deposit(now.0);
         }
         attempts.made += 1;
         let Some((event, pause)) = event(result, now.1) else { return Next::Done };
         let is_wanted = match event {
-            ReplayEvent::Fault => self.settings.faults && attempts.faults < MAX_FAULTS,
-            ReplayEvent::Throttled => self.settings.throttled,
+            ReplayEvent::Fault => settings.faults && attempts.faults < MAX_FAULTS,
+            ReplayEvent::Throttled => settings.throttled,
             ReplayEvent::HeadersSent | ReplayEvent::Locked | ReplayEvent::NeverSent => true,
         };
         let costs_budget = matches!(event, ReplayEvent::Fault | ReplayEvent::NeverSent);

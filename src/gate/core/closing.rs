@@ -21,6 +21,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl<W> Core<W> {
     /// A request was answered. `sent_at` tells which episode the answer belongs to. Follow with [`Core::release`].
+    /// Returns how wide the gate is that it closed.
     pub fn learn(
         &mut self,
         now: Instant,
@@ -28,18 +29,19 @@ impl<W> Core<W> {
         sent_at: Instant,
         signal: Signal,
         offer: Offer<'_, W>,
-    ) {
-        let Some(known) = self.land(flight) else { return };
+    ) -> Option<Level> {
+        let known = self.land(flight)?;
         match signal {
             Signal::Accepted(hints) => {
                 self.accepted(now, flight, &known, sent_at);
                 if let Some(wait) = hints.exhausted_for() {
                     self.exhausted(now, &known, wait);
                 }
+                None
             }
             Signal::Throttled { wait, scope, .. } => {
                 let named = scope.map(level);
-                self.refused(now, flight, &known, sent_at, (wait, named), offer);
+                Some(self.refused(now, flight, &known, sent_at, (wait, named), offer))
             }
         }
     }
@@ -134,13 +136,15 @@ impl<W> Core<W> {
         sent_at: Instant,
         (wait, named): (Wait, Option<Level>),
         offer: Offer<'_, W>,
-    ) {
+    ) -> Level {
         let key = known.path.at(self.scopes.level(now, known.path.family, named));
         let until = now + self.wait_of(now, wait, flight, key);
         // Half-open gates that this request tried without being what refused it stay for the next to try.
         self.each_gate(known, |gate| gate.forget(flight));
         self.close(now, key, (known.path, sent_at, until));
-        if let Some((wider, all)) = self.scopes.widened(now, known.path, until) {
+        let widened = self.scopes.widened(now, known.path, until);
+        let closed = widened.as_ref().map_or_else(|| key.level(), |(wider, _)| *wider);
+        if let Some((wider, all)) = widened {
             for (path, until) in all {
                 self.close(now, path.at(wider), (path, now, until));
             }
@@ -148,6 +152,7 @@ impl<W> Core<W> {
         for line in [known.line, known.path.tenant] {
             self.give_up_behind(now, key, line, offer);
         }
+        closed
     }
 
     /// An accepted request was the last that its quota allows for now: its own narrow gate rests, nobody else's.

@@ -22,7 +22,7 @@ mod view;
 pub use ask::{Ask, Class, Order, Path, RoomKey, Size, Standing};
 pub use line::Place;
 pub use node::Phase;
-pub use scope::{Level, NodeKey, Scope, access_word};
+pub use scope::{Level, NodeKey, Scope};
 pub use view::{GateView, Learned};
 
 use line::{Check, Entry, Lines};

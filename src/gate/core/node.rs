@@ -61,6 +61,8 @@ pub(super) struct Node {
     pub(super) phase: Phase,
     pub(super) episode: Option<Episode>,
     pub(super) used_at: Instant,
+    closed_at: Option<Instant>,
+    was_closed_for: Duration,
     bucket: Bucket,
     estimate: Estimate,
 }
@@ -73,11 +75,27 @@ impl Node {
     pub(super) fn new(now: Instant, start: Rate, ceiling: Rate, burst: u32) -> Self {
         let estimate = Estimate::new(now, start, ceiling);
         let bucket = Bucket::full(now, estimate.rate(), burst);
-        Self { phase: Phase::Open, episode: None, used_at: now, bucket, estimate }
+        let (closed_at, was_closed_for) = (None, Duration::ZERO);
+        Self { phase: Phase::Open, episode: None, used_at: now, closed_at, was_closed_for, bucket, estimate }
     }
 
     pub(super) fn rate(&self) -> Rate {
         self.estimate.rate()
+    }
+
+    /// How long it has been closed, all times together.
+    pub(super) fn closed_for_total(&self, now: Instant) -> Duration {
+        let ends_at = match self.phase {
+            Phase::Closed(until) => until.min(now),
+            Phase::HalfOpen(_) | Phase::Open => now,
+        };
+        let current = self.closed_at.map_or(Duration::ZERO, |at| ends_at.saturating_duration_since(at));
+        self.was_closed_for + current
+    }
+
+    /// Whether a refusal has ever lowered the rate.
+    pub(super) fn has_met_limit(&self) -> bool {
+        self.estimate.has_met_limit()
     }
 
     /// When the next request may pass. A closed gate whose time has come turns half-open.
@@ -99,6 +117,8 @@ impl Node {
         if let Phase::Closed(until) = self.phase
             && until <= now
         {
+            self.was_closed_for = self.closed_for_total(until);
+            self.closed_at = None;
             self.phase = Phase::HalfOpen(None);
             self.episode = None;
         }
@@ -173,6 +193,7 @@ impl Node {
             Phase::Closed(other) => Phase::Closed(until.max(other)),
             Phase::HalfOpen(_) | Phase::Open => Phase::Closed(until),
         };
+        self.closed_at.get_or_insert(now);
         self.used_at = now;
     }
 
@@ -180,6 +201,7 @@ impl Node {
     pub(super) fn rest(&mut self, now: Instant, until: Instant) {
         if self.phase == Phase::Open {
             self.phase = Phase::Closed(until);
+            self.closed_at = Some(now);
         }
         self.used_at = now;
     }
@@ -190,6 +212,8 @@ impl Node {
         self.estimate = episode.before.clone();
         self.estimate.idle(now);
         self.bucket.set_rate(now, self.estimate.rate());
+        self.was_closed_for = self.closed_for_total(now);
+        self.closed_at = None;
         self.phase = Phase::Open;
         Some(episode)
     }
@@ -224,11 +248,14 @@ impl Node {
     }
 
     /// Takes over what an earlier process had learned.
-    pub(super) fn restore(&mut self, now: Instant, rate: Rate, closed_for: Option<Duration>) {
-        self.estimate.restore(rate);
-        self.bucket.set_rate(now, self.estimate.rate());
+    pub(super) fn restore(&mut self, now: Instant, rate: Option<Rate>, closed_for: Option<Duration>) {
+        if let Some(rate) = rate {
+            self.estimate.restore(rate);
+            self.bucket.set_rate(now, self.estimate.rate());
+        }
         if let Some(closed_for) = closed_for {
             self.phase = Phase::Closed(now + closed_for);
+            self.closed_at = Some(now);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::route::{Access, Family};
+use crate::route::Family;
 use crate::words::TenantId;
 
 use super::ask::{Path, RoomKey};
@@ -33,7 +33,7 @@ pub enum Scope {
 }
 
 /// A gate's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeKey {
     /// All tenants.
     Egress,
@@ -45,15 +45,33 @@ pub enum NodeKey {
     Room(TenantId, Family, RoomKey),
 }
 
-impl Level {
-    /// The word for status and metrics.
+impl Scope {
+    /// The word for status, as it stands in the configuration.
     pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fixed(level) => level.as_str(),
+        }
+    }
+}
+
+impl Level {
+    /// All, widest first.
+    pub const ALL: [Self; 4] = [Self::Egress, Self::Tenant, Self::Family, Self::Room];
+
+    /// The word for status and metrics.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Egress => "egress",
             Self::Tenant => "tenant",
             Self::Family => "route",
             Self::Room => "room",
         }
+    }
+
+    /// Reads what [`Level::as_str`] wrote.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == word)
     }
 
     fn narrower(self) -> Option<Self> {
@@ -95,6 +113,14 @@ impl NodeKey {
             Self::Tenant(_) => Level::Tenant,
             Self::Family(..) => Level::Family,
             Self::Room(..) => Level::Room,
+        }
+    }
+
+    /// Which family's requests pass it; none for every family's.
+    pub fn family(self) -> Option<Family> {
+        match self {
+            Self::Egress | Self::Tenant(_) => None,
+            Self::Family(_, family) | Self::Room(_, family, _) => Some(family),
         }
     }
 
@@ -237,13 +263,5 @@ impl Scopes {
     /// Takes over what an earlier process had learned.
     pub(super) fn restore(&mut self, now: Instant, family: Family, level: Level) {
         self.narrow(now, family, level);
-    }
-}
-
-/// The word for reads and writes in status and state.
-pub fn access_word(access: Access) -> &'static str {
-    match access {
-        Access::Read => "read",
-        Access::Write => "write",
     }
 }

@@ -22,6 +22,8 @@ pub struct GateView {
     pub is_half_open: bool,
     /// Requests per second in force.
     pub rate: Rate,
+    /// A refusal has lowered the rate at some time: it says something about the limit.
+    pub has_met_limit: bool,
 }
 
 /// What an earlier process knew, relative to now.
@@ -61,6 +63,16 @@ impl<W> Core<W> {
         view(now, NodeKey::Egress, &self.egress)
     }
 
+    /// How long the widest gate has been closed, all times together.
+    pub fn egress_closed_for_total(&self, now: Instant) -> Duration {
+        self.egress.closed_for_total(now)
+    }
+
+    /// What the scheduler was told.
+    pub fn settings(&self) -> &super::CoreSettings {
+        &self.settings
+    }
+
     /// The narrower gates that are known.
     pub fn gates(&self, now: Instant) -> impl Iterator<Item = GateView> {
         self.gates.iter().map(move |(key, gate)| view(now, *key, gate))
@@ -75,15 +87,17 @@ impl<W> Core<W> {
     pub fn restore(&mut self, now: Instant, learned: Learned) {
         match learned {
             Learned::Verdict(family, level) => self.scopes.restore(now, family, level),
-            Learned::Gate(GateView { key: NodeKey::Egress, closed_for, rate, .. }) => {
-                self.egress.restore(now, rate, closed_for.map(|wait| wait.min(self.settings.max_gate)));
-            }
-            Learned::Gate(GateView { key, closed_for, rate, .. }) => {
-                if self.gates.len() < self.settings.max_gates {
-                    let (pin, burst) = (self.settings.pin, self.settings.burst);
-                    let gate = self.gates.entry(key).or_insert_with(|| Node::new(now, rate, pin, burst));
-                    gate.restore(now, rate, closed_for.map(|wait| wait.min(self.settings.max_gate)));
+            Learned::Gate(GateView { key, closed_for, rate, has_met_limit, .. }) => {
+                if key != NodeKey::Egress && self.gates.len() >= self.settings.max_gates {
+                    return;
                 }
+                let (start, pin, burst) = (self.egress.rate(), self.settings.pin, self.settings.burst);
+                let gate = match key {
+                    NodeKey::Egress => &mut self.egress,
+                    _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
+                };
+                let closed_for = closed_for.map(|wait| wait.min(self.settings.max_gate));
+                gate.restore(now, has_met_limit.then_some(rate), closed_for);
             }
         }
     }
@@ -96,6 +110,8 @@ impl<W> Core<W> {
         for gate in self.gates.values_mut() {
             gate.set_limits(now, settings.pin, settings.burst);
         }
+        self.has_egress_place = false;
+        self.lines.wake_all();
         self.settings = settings;
     }
 }
@@ -109,5 +125,6 @@ fn view(now: Instant, key: NodeKey, gate: &Node) -> GateView {
         },
         is_half_open: matches!(gate.phase, Phase::HalfOpen(_)),
         rate: gate.rate(),
+        has_met_limit: gate.has_met_limit(),
     }
 }

@@ -7,6 +7,7 @@ use crate::route::{Access, Family};
 mod laws;
 mod order;
 mod reach;
+mod state;
 
 const SECOND: Duration = Duration::from_secs(1);
 const READS: Family = Family { segment: "rooms", access: Access::Read };

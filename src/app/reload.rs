@@ -1,0 +1,70 @@
+//! Decides what a new configuration changes in a process that runs, and names what only a restart can change.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::proxy::Proxy;
+use crate::upstream::Client;
+
+use super::{Fault, build};
+
+/// What whoever reads the signals wants of the process.
+#[derive(Debug)]
+pub enum Order {
+    /// Take this configuration, or say that it could not be read.
+    Reload(Result<Box<Config>, String>),
+    /// End.
+    Stop,
+}
+
+/// Told by whoever reads the signals.
+pub trait Orders {
+    /// Resolves with the next order. A second [`Order::Stop`] means at once.
+    fn next(&mut self) -> impl Future<Output = Order> + Send;
+}
+
+/// The configuration in force, and the rooms that can take a new one.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    proxy: Arc<Proxy<Client>>,
+    config: Config,
+}
+
+impl Reloader {
+    pub(super) fn new(proxy: Arc<Proxy<Client>>, config: Config) -> Self {
+        Self { proxy, config }
+    }
+
+    /// Follows orders until one says stop.
+    pub(super) async fn obey(&mut self, orders: &mut impl Orders) {
+        while let Order::Reload(read) = orders.next().await {
+            self.reload(read);
+        }
+    }
+
+    fn reload(&mut self, read: Result<Box<Config>, String>) {
+        let applied = read.and_then(|config| self.apply(&config).map_err(|fault| fault.to_string()));
+        self.proxy.metrics.reloaded(&applied);
+        match applied {
+            Ok(left) if left.is_empty() => tracing::info!("configuration reloaded"),
+            Ok(left) => {
+                tracing::warn!(needs_restart = left.join(", "), "configuration reloaded in part");
+            }
+            Err(error) => tracing::error!(error, "configuration not reloaded"),
+        }
+    }
+
+    /// Takes over what concerns the gate and the tenants; everyone in line and everything learned stay. Returns the
+    /// sections that differ and were not taken over. All or nothing: a fault leaves everything as it was.
+    fn apply(&mut self, new: &Config) -> Result<Vec<&'static str>, Fault> {
+        let (gate, tenants) = (new.gate.clone(), new.tenants.clone());
+        let config = Config { gate, tenants, ..self.config.clone() };
+        let tenants = build::tenants(&config)?;
+        let gate = build::gate(&config, &self.proxy.doorman)?;
+        self.proxy.doorman.relist(&tenants, config.gate.admit);
+        self.proxy.gate.reconfigure(gate);
+        self.proxy.replayer.reconfigure(build::replay(&config));
+        self.config = config;
+        Ok(self.config.differs_in(new))
+    }
+}
