@@ -1,9 +1,10 @@
 //! The commands and their flags, what they print, and the code they end with.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use aws_lc_rs::digest;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -38,6 +39,8 @@ enum Command {
     Demo(DemoArgs),
     /// Look for what keeps a configuration from working: state, ports, the way to the API, the clock
     Doctor(RunArgs),
+    /// Print the SHA-256 of a token read from the standard input, for tenant.token_sha256
+    HashToken,
     /// Serve a made-up Webex with limits
     Sim(Box<sim::SimArgs>),
 }
@@ -79,6 +82,8 @@ struct DemoArgs {
     bots: u32,
 }
 
+/// Far more than any token has.
+const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 /// Codes: 0 well, 1 failed while running, 2 a fault in the configuration or the arguments.
 const FAILED: u8 = 1;
 const FAULT: u8 = 2;
@@ -96,6 +101,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Ca(args) => ca(&args),
         Command::Demo(args) => on_runtime(demo::run(DemoSettings::new(args.seed, args.bots))),
         Command::Doctor(args) => diagnose(&args),
+        Command::HashToken => hash_token(),
         Command::Sim(args) => on_runtime(sim::run(*args)),
     };
     match ended {
@@ -177,6 +183,16 @@ fn diagnose(args: &RunArgs) -> Ended {
             faults => Err(format!("{faults} faults found")),
         }
     })
+}
+
+/// From the standard input, so that no token stands in a shell's history or in the list of processes.
+fn hash_token() -> Ended {
+    let mut token = String::new();
+    std::io::stdin().lock().take(MAX_TOKEN_BYTES).read_to_string(&mut token).map_err(failed)?;
+    let digest = digest::digest(&digest::SHA256, token.trim().as_bytes());
+    let hash: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    say(&format!("{hash}\n"));
+    Ok(())
 }
 
 fn on_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Ended {

@@ -216,10 +216,12 @@ impl Gate {
     }
 
     /// Lets a ticket rest before its next attempt, because the API asked for it or failed. False, at once, if
-    /// that would be longer than it may spend in line.
+    /// that would be longer than it may spend in line, or if it passes the line by and its gates are closed:
+    /// nothing would hold it back from what has just refused it.
     pub async fn pause(&self, ticket: &mut Ticket, pause: Duration) -> bool {
         let waited = ticket.waited.saturating_add(pause);
-        let is_in_time = waited <= ticket.claim.max_wait;
+        let is_held_back = ticket.observed.is_none() || self.reopens_in(ticket).is_none();
+        let is_in_time = is_held_back && waited <= ticket.claim.max_wait;
         if is_in_time {
             tokio::time::sleep(pause).await;
             ticket.waited = waited;

@@ -56,6 +56,12 @@ impl Plan {
         self
     }
 
+    /// Whom a refusal stops.
+    pub(crate) fn scope(mut self, scope: Scope) -> Self {
+        self.rooms.scope = scope;
+        self
+    }
+
     /// So long may a request wait in line.
     pub(crate) fn max_wait(mut self, max_wait: Duration) -> Self {
         self.rooms.max_wait = max_wait;

@@ -261,8 +261,14 @@ impl<W> Core<W> {
             self.lines.find(|ask| ask.size == Size::Probe && would_tell(&ask.path) && others_open(&ask.path))
         {
             self.send(now, entry, offer);
+            return next_at;
         }
-        next_at
+        // Nobody could find out: whoever comes soon must not wait for the turn that was not used.
+        let again_at = now + FIRST_PROBE;
+        if let Some(episode) = self.node(key).and_then(|gate| gate.episode.as_mut()) {
+            episode.probe_at = again_at;
+        }
+        Some(again_at).filter(|at| *at < until)
     }
 
     fn node(&mut self, key: NodeKey) -> Option<&mut Node> {

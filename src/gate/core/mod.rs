@@ -201,10 +201,14 @@ impl<W> Core<W> {
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
     pub fn release(&mut self, now: Instant, offer: Offer<'_, W>) -> Option<Instant> {
-        self.give_up(now, offer);
+        if let Some(reopens_at) = self.reopens_at() {
+            self.give_up(now, reopens_at, offer);
+        }
         self.lines.unpark(now);
         let next_at = self.pour(now, offer);
         let narrow_at = self.probe_narrow(now, offer);
+        // After everybody had his chance: who would not wait at all has it only now.
+        self.give_up(now, now + Duration::from_nanos(1), offer);
         [next_at, narrow_at, self.lines.next_wake_at(), self.lines.next_deadline_at()]
             .into_iter()
             .flatten()
@@ -291,19 +295,23 @@ impl<W> Core<W> {
             || self.lines.bytes() + u64::from(ask.bytes) > self.settings.max_waiting_bytes
     }
 
-    /// Refuses everyone whose deadline passed or lies before anybody can go: waiting on would be in vain.
-    fn give_up(&mut self, now: Instant, offer: Offer<'_, W>) {
-        let reopens_at = match self.egress.phase {
-            Phase::Closed(until) if !self.scopes.is_auto() => until,
+    /// Before this, nobody can go: waiting on would be in vain.
+    fn reopens_at(&self) -> Option<Instant> {
+        match self.egress.phase {
+            Phase::Closed(until) if !self.scopes.is_auto() => Some(until),
             // One tenant's refusal may still be found not to concern the others.
             Phase::Closed(until)
                 if self.egress.doubt(|_| true).is_none_or(|(_, doubt)| doubt == Doubt::Several) =>
             {
-                until
+                Some(until)
             }
-            Phase::Closed(_) | Phase::HalfOpen(_) | Phase::Open => now,
-        };
-        while let Some(entry) = self.lines.expired(now, reopens_at) {
+            Phase::Closed(_) | Phase::HalfOpen(_) | Phase::Open => None,
+        }
+    }
+
+    /// Refuses everyone whose deadline lies before `limit`.
+    fn give_up(&mut self, now: Instant, limit: Instant, offer: Offer<'_, W>) {
+        while let Some(entry) = self.lines.expired(limit) {
             let wait = self.projected_wait(now, &entry.ask);
             offer(entry.reach, Verdict::Refused(Reason::Deadline, wait));
         }

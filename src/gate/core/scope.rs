@@ -74,15 +74,6 @@ impl Level {
         Self::ALL.into_iter().find(|level| level.as_str() == word)
     }
 
-    fn narrower(self) -> Option<Self> {
-        match self {
-            Self::Egress => Some(Self::Tenant),
-            Self::Tenant => Some(Self::Family),
-            Self::Family => Some(Self::Room),
-            Self::Room => None,
-        }
-    }
-
     fn wider(self) -> Option<Self> {
         match self {
             Self::Egress => None,
@@ -239,16 +230,21 @@ impl Scopes {
         Some((wider, refused))
     }
 
-    /// The narrower level that an acceptance of `accepted` proves for a refusal of `refused` which closed `level`.
+    /// The narrower level that an acceptance of `accepted` proves for a refusal of `refused` which closed `level`:
+    /// the widest at which the two part.
     pub(super) fn proves(level: Level, refused: &Path, accepted: &Path) -> Option<Level> {
-        let narrower = level.narrower()?;
-        let shares = refused.at(level) == accepted.at(level);
-        // A family's rooms are told apart only if both requests name one.
-        let differs = match narrower {
+        if refused.at(level) != accepted.at(level) {
+            return None;
+        }
+        let parts = |narrower: &Level| match narrower {
+            // Rooms are told apart only if both requests name one.
             Level::Room => refused.room.is_some() && accepted.room.is_some() && refused.room != accepted.room,
-            _ => refused.at(narrower) != accepted.at(narrower),
+            _ => refused.at(*narrower) != accepted.at(*narrower),
         };
-        (shares && differs).then_some(narrower)
+        [Level::Tenant, Level::Family, Level::Room]
+            .into_iter()
+            .filter(|narrower| *narrower > level)
+            .find(parts)
     }
 
     /// What is remembered, for status and for the state file: family, level, age.

@@ -254,10 +254,10 @@ impl<W> Lines<W> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Takes out one whose deadline has come, or lies before anybody can go again.
-    pub(super) fn expired(&mut self, now: Instant, reopens_at: Instant) -> Option<Entry<W>> {
+    /// Takes out one whose deadline lies before `limit`.
+    pub(super) fn expired(&mut self, limit: Instant) -> Option<Entry<W>> {
         let (at, entry) = self.deadlines.first().copied()?;
-        if at <= now || at < reopens_at { self.withdraw(entry) } else { None }
+        if at < limit { self.withdraw(entry) } else { None }
     }
 
     /// Takes out those of a tenant that `hopeless` names.

@@ -363,3 +363,16 @@ fn whoever_waits_for_a_probe_through_a_gate_that_is_forgotten_is_woken() {
     world.accept(1);
     assert_eq!(world.goes(SECOND * 50), [2]);
 }
+
+#[test]
+fn a_bot_alone_learns_from_its_own_other_families() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    let elsewhere = world.in_room(1, 1);
+    world.put(1, elsewhere).unwrap();
+    assert_eq!(world.goes(SECOND), [1]);
+    world.accept(1);
+    assert_eq!(closed(&world), [NodeKey::Family(tenant(1), READS)]);
+    assert!(!world.is_closed());
+}
