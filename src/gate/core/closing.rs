@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::gate::PROBATION;
 use crate::gate::signal::{NamedScope, Signal, Wait};
+use crate::words::TenantId;
 
 use super::node::{Episode, Node};
 use super::scope::{Level, NodeKey, Scopes};
@@ -93,14 +94,14 @@ impl<W> Core<W> {
             has_changed |= self.gates.get_mut(&key).is_some_and(&mut tell);
         }
         if has_changed {
-            self.wake(known);
+            self.wake(known.path.tenant);
         }
     }
 
     /// A narrow gate has changed. Its tenant's requests stand in its own line, and in the strangers' from before it had one.
-    fn wake(&mut self, known: &InFlight) {
+    fn wake(&mut self, tenant: TenantId) {
         self.lines.wake_line(PROBATION);
-        self.lines.wake_line(known.path.tenant);
+        self.lines.wake_line(tenant);
     }
 
     fn accepted(&mut self, now: Instant, flight: Flight, known: &InFlight, sent_at: Instant) {
@@ -136,7 +137,7 @@ impl<W> Core<W> {
         let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
         self.close_instead(now, narrower, &episode);
         if key.tenant().is_some() {
-            self.wake(known);
+            self.wake(known.path.tenant);
         }
     }
 
@@ -186,7 +187,12 @@ impl<W> Core<W> {
             NodeKey::Egress => &mut self.egress,
             _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
         };
+        let was_tried = matches!(gate.phase, Phase::HalfOpen(Some(_)));
         gate.close(now, refused, now + FIRST_PROBE);
+        // Who waits for that answer waits for the instant now: the answer will not open this gate.
+        if let Some(tenant) = key.tenant().filter(|_| was_tried) {
+            self.wake(tenant);
+        }
     }
 
     /// Whoever stands behind a narrow gate that reopens after his deadline is told now; the widest gate's are told by `release`.

@@ -113,7 +113,6 @@ pub struct Core<W> {
 struct InFlight {
     number: u64,
     path: Path,
-    line: TenantId,
     departed_at: Instant,
 }
 
@@ -267,8 +266,8 @@ impl<W> Core<W> {
 
     fn fly(&mut self, now: Instant, ask: &Ask) -> Flight {
         self.next_number += 1;
-        let (number, path, line) = (self.next_number, ask.path, ask.line);
-        let index = self.flights.insert(InFlight { number, path, line, departed_at: now });
+        let (number, path) = (self.next_number, ask.path);
+        let index = self.flights.insert(InFlight { number, path, departed_at: now });
         Flight { index, number }
     }
 

@@ -292,3 +292,18 @@ fn whoever_waits_for_a_probe_through_a_gate_that_is_forgotten_is_woken() {
     world.accept(1);
     assert_eq!(world.goes(SECOND * 50), [2]);
 }
+
+#[test]
+fn a_late_refusal_while_another_tries_the_gate_leaves_nobody_asleep() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Tenant), ..settings(1000.0, 100) });
+    world.under_way(0, 1);
+    world.under_way(9, 1);
+    world.refuse(0, SECOND);
+    let ask = world.of(1);
+    world.put(1, ask).unwrap();
+    world.put(2, ask).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [1]);
+    world.refuse(9, SECOND);
+    world.accept(1);
+    assert_eq!(world.goes(SECOND * 5), [2]);
+}
