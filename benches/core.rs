@@ -194,17 +194,18 @@ fn memory() {
 
 fn idle_tenants() {
     let before = resident();
-    // The API names a tenant's own limit to each: a gate of its own is remembered for every one.
     let mut world = World::new(Rate::MAX, 10_000);
-    let refused = world.refused;
-    for _ in 0..10_000 {
-        world.join();
-        world.now += STEP;
-        world.serve(refused);
+    // Then the API names a tenant's own limit to each: a gate of its own is remembered for every one.
+    for answer in [world.accepted, world.refused] {
+        for _ in 0..10_000 {
+            world.join();
+            world.now += STEP;
+            world.serve(answer);
+        }
+        assert_eq!((world.core.waiting(), world.core.in_flight()), (0, 0));
+        let gates = world.core.gates(world.now).count();
+        println!("memory/10000 idle tenants, {gates} gates: {} bytes", resident() - before);
     }
-    assert_eq!((world.core.waiting(), world.core.in_flight()), (0, 0));
-    let gates = world.core.gates(world.now).count();
-    println!("memory/10000 idle tenants, {gates} gates: {} bytes", resident() - before);
 }
 
 /// The time that takes 50, 99, 99.9 and 100 % of `count` runs at most.
@@ -247,6 +248,24 @@ fn spreads() {
     }
 }
 
+/// Grants in a second of this process' own time on a core, whatever else the machine does.
+fn throughput() {
+    let on_core = || {
+        let text = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+        text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or_default()
+    };
+    for tenants in TENANTS {
+        let mut world = World::crowded(Rate::MAX, tenants, WAITING);
+        let began_at = on_core();
+        let granted: usize = (0..2_000_000).map(|_| world.cycle()).sum();
+        let seconds = Duration::from_nanos(on_core() - began_at).as_secs_f64();
+        println!(
+            "throughput/{tenants} tenants: {:.0} grants in a second on a core",
+            granted as f64 / seconds
+        );
+    }
+}
+
 fn grants(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("grant");
     group.throughput(Throughput::Elements(1));
@@ -278,6 +297,7 @@ fn leaves(criterion: &mut Criterion) {
 fn figures(_: &mut Criterion) {
     idle_tenants();
     memory();
+    throughput();
     spreads();
 }
 

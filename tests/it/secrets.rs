@@ -66,7 +66,7 @@ async fn a_day(world: &World) {
     let leaves = tokio::spawn(async move { leaver.get("/v1/people/me").await });
     world.pass(Duration::from_secs(1)).await;
     leaves.abort();
-    assert_eq!(bot.get("/v1/rooms").await.status, 429);
+    assert_eq!(bot.get("/v1/people/me").await.status, 429);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::words::TenantId;
-
 use crate::gate::PROBATION;
 use crate::gate::signal::{NamedScope, Signal, Wait};
+use crate::words::TenantId;
 
 use super::node::{Episode, Node};
 use super::scope::{Level, NodeKey, Scopes};
@@ -74,14 +73,14 @@ impl<W> Core<W> {
             has_changed |= self.gates.get_mut(&key).is_some_and(&mut tell);
         }
         if has_changed {
-            self.wake(known);
+            self.wake(known.path.tenant);
         }
     }
 
     /// A narrow gate has changed. Its tenant's requests stand in its own line, and in the strangers' from before it had one.
-    fn wake(&mut self, known: &InFlight) {
+    fn wake(&mut self, tenant: TenantId) {
         self.lines.wake_line(PROBATION);
-        self.lines.wake_line(known.path.tenant);
+        self.lines.wake_line(tenant);
     }
 
     fn accepted(&mut self, now: Instant, flight: Flight, known: &InFlight, sent_at: Instant) {
@@ -116,8 +115,8 @@ impl<W> Core<W> {
         };
         let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
         self.close_instead(now, narrower, &episode);
-        if key != NodeKey::Egress {
-            self.wake(known);
+        if key.tenant().is_some() {
+            self.wake(known.path.tenant);
         }
     }
 
@@ -149,7 +148,7 @@ impl<W> Core<W> {
                 self.close(now, path.at(wider), (path, now, until));
             }
         }
-        for line in [known.line, known.path.tenant] {
+        for line in [PROBATION, known.path.tenant] {
             self.give_up_behind(now, key, line, offer);
         }
         closed
@@ -177,7 +176,13 @@ impl<W> Core<W> {
         if key != NodeKey::Egress {
             self.probe_at = Some(self.probe_at.map_or(probe_at, |at| at.min(probe_at)));
         }
-        self.gate(now, key).close(now, refused, probe_at);
+        let gate = self.gate(now, key);
+        let was_tried = matches!(gate.phase, Phase::HalfOpen(Some(_)));
+        gate.close(now, refused, probe_at);
+        // Who waits for that answer waits for the instant now: the answer will not open this gate.
+        if let Some(tenant) = key.tenant().filter(|_| was_tried) {
+            self.wake(tenant);
+        }
     }
 
     /// Whoever stands behind a narrow gate that reopens after his deadline is told now; the widest gate's are told by `release`.

@@ -14,6 +14,7 @@ use super::ceiling::{Ceiling, Ceilings};
 
 mod ask;
 mod closing;
+mod check;
 mod line;
 mod node;
 mod scope;
@@ -25,6 +26,7 @@ pub use node::Phase;
 pub use scope::{Level, NodeKey, Scope};
 pub use view::{GateView, Learned};
 
+use check::{check, check_ceiling, check_gates, is_open, levels};
 use line::{Check, Entry, Lines};
 use node::{Doubt, Node, Pass};
 use scope::Scopes;
@@ -113,7 +115,6 @@ pub struct Core<W> {
 struct InFlight {
     number: u64,
     path: Path,
-    line: TenantId,
     departed_at: Instant,
 }
 
@@ -274,8 +275,8 @@ impl<W> Core<W> {
 
     fn fly(&mut self, now: Instant, ask: &Ask) -> Flight {
         self.next_number += 1;
-        let (number, path, line) = (self.next_number, ask.path, ask.line);
-        let index = self.flights.insert(InFlight { number, path, line, departed_at: now });
+        let (number, path) = (self.next_number, ask.path);
+        let index = self.flights.insert(InFlight { number, path, departed_at: now });
         Flight { index, number }
     }
 
@@ -351,47 +352,6 @@ impl<W> Core<W> {
             Some((at, doubt)) if may_hope(doubt) => wait.min(at.saturating_duration_since(now)),
             _ => wait,
         }
-    }
-}
-
-/// The gates on a request's way, but the widest.
-fn levels(path: &Path) -> [NodeKey; 3] {
-    [path.at(Level::Tenant), path.at(Level::Family), path.at(Level::Room)]
-}
-
-fn is_open(gates: &HashMap<NodeKey, Node>, key: NodeKey) -> bool {
-    gates.get(&key).is_none_or(|gate| gate.phase == Phase::Open)
-}
-
-fn check(gates: &mut HashMap<NodeKey, Node>, ceilings: &Ceilings, now: Instant, ask: &Ask) -> Check {
-    check_gates(gates, now, ask).unwrap_or_else(|| check_ceiling(ceilings, now, ask))
-}
-
-/// What the request's own gates say, if one of them is closed.
-fn check_gates(gates: &mut HashMap<NodeKey, Node>, now: Instant, ask: &Ask) -> Option<Check> {
-    for key in levels(&ask.path) {
-        let Some(gate) = gates.get_mut(&key) else { continue };
-        let until = match gate.pass(now) {
-            Pass::Now => continue,
-            // Its answer wakes the line; should that be missed, a look each second costs little.
-            Pass::AfterProbe => Some(now + Duration::from_secs(1)),
-            Pass::At(_) if gate.phase == Phase::Open => Some(gate.backlogged(now)),
-            Pass::At(until) => Some(until),
-        };
-        // A line may be shared by strangers: only its own tenant's gate holds all of it up.
-        return Some(match key {
-            NodeKey::Tenant(tenant) if tenant == ask.line => Check::TenantWaits(until),
-            _ => Check::FlowWaits(until),
-        });
-    }
-    None
-}
-
-/// The last thing asked: a place under the ceiling that is given is used.
-fn check_ceiling(ceilings: &Ceilings, now: Instant, ask: &Ask) -> Check {
-    match ceilings.tenant(now, ask.line) {
-        Ok(()) => Check::Go,
-        Err(at) => Check::TenantWaits(Some(at)),
     }
 }
 

@@ -59,7 +59,8 @@ pub(super) enum Doubt {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) phase: Phase,
-    pub(super) episode: Option<Episode>,
+    /// Seldom there, and larger than all the rest: gates of idle tenants are many.
+    pub(super) episode: Option<Box<Episode>>,
     pub(super) used_at: Instant,
     closed_at: Option<Instant>,
     was_closed_for: Duration,
@@ -185,7 +186,8 @@ impl Node {
         let before = self.estimate.clone();
         self.estimate.refused(now, sent_at, until.saturating_duration_since(now));
         self.bucket.set_rate(now, self.estimate.rate());
-        let episode = self.episode.get_or_insert(Episode { refused: Vec::new(), before, probe_at });
+        let first = || Box::new(Episode { refused: Vec::with_capacity(1), before, probe_at });
+        let episode = self.episode.get_or_insert_with(first);
         if episode.refused.len() < MAX_REFUSED {
             episode.refused.push(refused);
         }
@@ -207,7 +209,7 @@ impl Node {
     }
 
     /// The refusal did not concern this gate: it opens as if nothing had been.
-    pub(super) fn acquit(&mut self, now: Instant) -> Option<Episode> {
+    pub(super) fn acquit(&mut self, now: Instant) -> Option<Box<Episode>> {
         let episode = self.episode.take()?;
         self.estimate = episode.before.clone();
         self.estimate.idle(now);

@@ -5,11 +5,15 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use slab::Slab;
 use tokio::time::Instant;
 
-use crate::route::Family;
 use crate::words::TenantId;
 
 use super::Turn;
-use super::ask::{Ask, Class, Order, RoomKey};
+use super::ask::{Ask, Class, Order};
+
+mod parts;
+mod turns;
+
+use parts::{Flow, Tenant, key};
 
 /// A class that waits gets at least one turn in so many of its tenant's (GATE 6: 5 %).
 const FLOOR: u8 = 20;
@@ -67,45 +71,6 @@ pub(super) enum Check {
     Stop,
     /// All of its tenant must wait.
     TenantWaits(Option<Instant>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FlowKey {
-    /// Strangers share a line, but not a flow: one's closed gate must not hold up the next.
-    tenant: TenantId,
-    family: Family,
-    room: Option<RoomKey>,
-    /// Strict flows have one key whatever their requests' urgency: it must not change their order.
-    class: Option<Class>,
-}
-
-#[derive(Debug)]
-struct Flow {
-    tenant: usize,
-    key: FlowKey,
-    class: Class,
-    head: Option<usize>,
-    tail: Option<usize>,
-    /// In its class's ring.
-    is_queued: bool,
-    parked_at: Option<Instant>,
-    /// A strict flow's request that is under way.
-    owner: Option<Turn>,
-}
-
-#[derive(Debug)]
-struct Tenant {
-    id: TenantId,
-    weight: u32,
-    deficit: u32,
-    classes: [VecDeque<usize>; Class::COUNT],
-    credit: [u8; Class::COUNT],
-    flows: HashMap<FlowKey, usize>,
-    waiting: u32,
-    bytes: u64,
-    is_in_ring: bool,
-    is_parked: bool,
-    parked_at: Option<Instant>,
 }
 
 impl<W> Lines<W> {
@@ -373,10 +338,3 @@ impl<W> Lines<W> {
         })
     }
 }
-
-fn key(ask: &Ask) -> FlowKey {
-    let class = (ask.order == Order::Free).then_some(ask.class);
-    FlowKey { tenant: ask.path.tenant, family: ask.path.family, room: ask.path.room, class }
-}
-
-mod turns;

@@ -376,3 +376,18 @@ fn a_bot_alone_learns_from_its_own_other_families() {
     assert_eq!(closed(&world), [NodeKey::Family(tenant(1), READS)]);
     assert!(!world.is_closed());
 }
+
+#[test]
+fn a_late_refusal_while_another_tries_the_gate_leaves_nobody_asleep() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Tenant), ..settings(1000.0, 100) });
+    world.under_way(0, 1);
+    world.under_way(9, 1);
+    world.refuse(0, SECOND);
+    let ask = world.of(1);
+    world.put(1, ask).unwrap();
+    world.put(2, ask).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [1]);
+    world.refuse(9, SECOND);
+    world.accept(1);
+    assert_eq!(world.goes(SECOND * 5), [2]);
+}
