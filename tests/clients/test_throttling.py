@@ -40,8 +40,11 @@ def test_nobody_sees_a_429_while_the_api_limits(pair, token):
     assert answers == [200] * 24
 
 
-def test_one_bots_429_holds_back_every_bot(proxy, sim, bot, me, token):
-    other = f"{token}-other"
+def test_one_bots_429_holds_back_every_bot(pair, token):
+    # The literal scope: with `auto` the other bot's request would find out after a second that it is not meant.
+    sim, proxy = pair(config='[gate]\nretry_after_scope = "egress"\n')
+    bot, me, other = proxy.bot(token), "/v1/people/me", f"{token}-other"
+    sim.person(token)
     sim.person(other)
     sim.force("GET", "/v1/people/me", 429, headers={"Retry-After": "3"})
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -83,7 +86,8 @@ def test_a_dirty_retry_after_is_understood_or_survived(pair, token, form):
 
 
 def test_an_hour_is_told_honestly_and_kept(pair, token):
-    sim, proxy = pair()
+    # The literal scope: with `auto` another bot's request may find out that the hour is not everybody's.
+    sim, proxy = pair(config='[gate]\nretry_after_scope = "egress"\n')
     sim.person(token)
     sim.person(f"{token}-other")
     sim.force("GET", "/v1/people/me", 429, headers={"Retry-After": "3600"})

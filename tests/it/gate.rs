@@ -12,7 +12,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// 80 bots ask at the same time; the first is told to wait for 3 s, and an answer takes a second.
 async fn eighty_bots_and_one_refusal() -> (World, Vec<Told>) {
-    let world = world().paced(20.0).start();
+    let world = world().egress().paced(20.0).start();
     world.force(json!([
         {"status": 429, "headers": {"retry-after": "3"}},
         {"delay_ms": 1000, "n": 1000},

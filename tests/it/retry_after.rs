@@ -71,7 +71,7 @@ async fn a_bot_that_must_see_a_refusal_sees_whole_seconds_whatever_the_api_wrote
 
 #[tokio::test(start_paused = true)]
 async fn an_hour_is_an_hour_for_everybody_and_the_api_hears_nothing_meanwhile() {
-    let world = world().start();
+    let world = world().egress().start();
     world.force(json!({"status": 429, "headers": {"retry-after": "3600"}}));
     let first = world.bot("alice").get("/v1/people/me").await;
     assert_eq!((first.status, first.at), (429, Duration::ZERO));
@@ -91,7 +91,7 @@ async fn an_hour_is_an_hour_for_everybody_and_the_api_hears_nothing_meanwhile() 
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_our_own_says_so_and_looks_like_webexs() {
-    let world = world().start();
+    let world = world().egress().start();
     world.force(json!({"status": 429, "headers": {"retry-after": "3600"}}));
     world.bot("alice").get("/v1/people/me").await;
     let told = world.bot("bob").with("trackingid", "bot_1").get("/v1/people/me").await;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tollgate::body::{Body, BodyError};
 use tollgate::clock::Clock;
-use tollgate::gate::Permit;
+use tollgate::gate::{Level, Permit, Scope};
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::Outbound;
 use tollgate::server::Arrival;
@@ -47,6 +47,12 @@ impl Plan {
     pub(crate) fn paced(mut self, per_second: f64) -> Self {
         self.rooms.start_rate = per_second;
         self.rooms.burst = 1;
+        self
+    }
+
+    /// A refusal stops everybody, whatever the evidence.
+    pub(crate) fn egress(mut self) -> Self {
+        self.rooms.scope = Scope::Fixed(Level::Egress);
         self
     }
 

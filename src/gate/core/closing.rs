@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::words::TenantId;
+
 use crate::gate::signal::{NamedScope, Signal, Wait};
 
 use super::node::{Episode, Node};
@@ -15,29 +17,6 @@ const MAX_JITTER: Duration = Duration::from_secs(1);
 /// How long a refusal holds before one request may find out how far it reaches; then one each `PROBE_EVERY` (GATE 3).
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-
-/// The wait assumed when an answer states none: doubles with each use, decays with time (GATE 4).
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fallback {
-    wait: Duration,
-    used_at: Option<Instant>,
-}
-
-const FALLBACK: Duration = Duration::from_secs(15);
-const MAX_FALLBACK: Duration = Duration::from_secs(60);
-
-impl Fallback {
-    pub(super) fn new() -> Self {
-        Self { wait: FALLBACK, used_at: None }
-    }
-
-    fn next(&mut self, now: Instant) -> Duration {
-        let quiet = self.used_at.map_or(MAX_FALLBACK, |used_at| now.saturating_duration_since(used_at));
-        let wait = if quiet > self.wait * 2 { FALLBACK } else { (self.wait * 2).min(MAX_FALLBACK) };
-        *self = Self { wait, used_at: Some(now) };
-        wait
-    }
-}
 
 impl<W> Core<W> {
     /// A request was answered. `sent_at` tells which episode the answer belongs to. Follow with [`Core::release`].
@@ -94,8 +73,14 @@ impl<W> Core<W> {
             has_changed |= self.gates.get_mut(&key).is_some_and(&mut tell);
         }
         if has_changed {
-            self.lines.wake_line(known.line);
+            self.wake(known);
         }
+    }
+
+    /// A tenant's requests may stand in the strangers' line and, later ones, in its own.
+    fn wake(&mut self, known: &InFlight) {
+        self.lines.wake_line(known.line);
+        self.lines.wake_line(known.path.tenant);
     }
 
     fn accepted(&mut self, now: Instant, flight: Flight, known: &InFlight, sent_at: Instant) {
@@ -130,8 +115,8 @@ impl<W> Core<W> {
         };
         let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
         self.close_instead(now, narrower, &episode);
-        if key.tenant().is_some() {
-            self.lines.wake_line(known.line);
+        if key != NodeKey::Egress {
+            self.wake(known);
         }
     }
 
@@ -151,9 +136,8 @@ impl<W> Core<W> {
         (wait, named): (Wait, Option<Level>),
         offer: Offer<'_, W>,
     ) -> Level {
-        let until = now + self.wait_of(now, wait, flight);
-        let level = self.scopes.level(now, known.path.family, named);
-        let key = known.path.at(level);
+        let key = known.path.at(self.scopes.level(now, known.path.family, named));
+        let until = now + self.wait_of(now, wait, flight, key);
         // Half-open gates that this request tried without being what refused it stay for the next to try.
         self.each_gate(known, |gate| gate.forget(flight));
         self.close(now, key, (known.path, sent_at, until));
@@ -164,35 +148,53 @@ impl<W> Core<W> {
                 self.close(now, path.at(wider), (path, now, until));
             }
         }
-        self.give_up_behind(now, key, offer);
+        for line in [known.line, known.path.tenant] {
+            self.give_up_behind(now, key, line, offer);
+        }
         closed
     }
 
     /// An accepted request was the last that its quota allows for now: its own narrow gate rests, nobody else's.
     fn exhausted(&mut self, now: Instant, known: &InFlight, wait: Duration) {
         self.make_room(now);
-        let (start, pin, burst) = (self.egress.rate(), self.settings.pin, self.settings.burst);
-        let gate =
-            self.gates.entry(known.path.at(Level::Room)).or_insert_with(|| Node::new(now, start, pin, burst));
-        gate.rest(now, now + wait.min(self.settings.max_gate));
+        let until = now + wait.min(self.settings.max_gate);
+        self.gate(now, known.path.at(Level::Room)).rest(now, until);
+    }
+
+    /// The gate of that name; a narrow one that is new starts at what a single quota usually is.
+    fn gate(&mut self, now: Instant, key: NodeKey) -> &mut Node {
+        let (start, pin, burst) = (self.settings.start_rate, self.settings.pin, self.settings.burst);
+        match key {
+            NodeKey::Egress => &mut self.egress,
+            _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
+        }
     }
 
     fn close(&mut self, now: Instant, key: NodeKey, refused: (Path, Instant, Instant)) {
         self.make_room(now);
-        let (start, pin, burst) = (self.egress.rate(), self.settings.pin, self.settings.burst);
-        let gate = match key {
-            NodeKey::Egress => &mut self.egress,
-            _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
-        };
-        gate.close(now, refused, now + FIRST_PROBE);
+        let probe_at = now + FIRST_PROBE;
+        if key != NodeKey::Egress {
+            self.probe_at = Some(self.probe_at.map_or(probe_at, |at| at.min(probe_at)));
+        }
+        self.gate(now, key).close(now, refused, probe_at);
     }
 
     /// Whoever stands behind a narrow gate that reopens after his deadline is told now; the widest gate's are told by `release`.
-    fn give_up_behind(&mut self, now: Instant, key: NodeKey, offer: Offer<'_, W>) {
-        let (Some(tenant), Some(gate)) = (key.tenant(), self.gates.get(&key)) else { return };
+    fn give_up_behind(&mut self, now: Instant, key: NodeKey, line: TenantId, offer: Offer<'_, W>) {
+        let Some(gate) = self.gates.get(&key) else { return };
         let Phase::Closed(until) = gate.phase else { return };
-        let hopeless = |ask: &super::Ask| ask.deadline < until && ask.path.at(key.level()) == key;
-        for entry in self.lines.drop_where(tenant, hopeless) {
+        let refused =
+            gate.episode.as_ref().filter(|_| self.scopes.is_auto()).map(|episode| episode.refused.clone());
+        // Whom the refusal may not concern can still hope for a probe.
+        let may_hope = |path: &Path| {
+            let mut refused = refused.iter().flatten().peekable();
+            refused.peek().is_some()
+                && refused.all(|(other, ..)| Scopes::proves(key.level(), other, path).is_some())
+        };
+        let hopeless = |ask: &super::Ask| {
+            ask.deadline < until && ask.path.at(key.level()) == key && !may_hope(&ask.path)
+        };
+        for entry in self.lines.drop_where(line, hopeless) {
             let wait = self.projected_wait(now, &entry.ask);
             offer(entry.reach, Verdict::Refused(Reason::Deadline, wait));
         }
@@ -211,8 +213,11 @@ impl<W> Core<W> {
 
     /// The same for gates of tenants and families.
     pub(super) fn probe_narrow(&mut self, now: Instant, offer: Offer<'_, W>) -> Option<Instant> {
-        if !self.scopes.is_auto() || self.gates.is_empty() || !matches!(self.egress.phase, Phase::Open) {
+        if !self.scopes.is_auto() || self.egress.phase != Phase::Open {
             return None;
+        }
+        if self.probe_at? > now {
+            return self.probe_at;
         }
         let tried: Vec<NodeKey> = self
             .gates
@@ -220,7 +225,8 @@ impl<W> Core<W> {
             .filter(|(_, gate)| gate.episode.is_some() && matches!(gate.phase, Phase::Closed(_)))
             .map(|(key, _)| *key)
             .collect();
-        tried.into_iter().filter_map(|key| self.probe(now, key, offer)).min()
+        self.probe_at = tried.into_iter().filter_map(|key| self.probe(now, key, offer)).min();
+        self.probe_at
     }
 
     /// Returns when the next probe through `key` may go; none if there is nothing to find out.
@@ -278,13 +284,11 @@ impl<W> Core<W> {
         self.gates.retain(|_, gate| now.saturating_duration_since(gate.used_at) < limit);
     }
 
-    fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight) -> Duration {
+    fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight, key: NodeKey) -> Duration {
         let stated = match wait {
             Wait::Stated(stated) if !stated.is_zero() => stated.min(self.settings.max_gate),
-            Wait::Stated(_) | Wait::Malformed | Wait::Missing => {
-                let usual = Duration::from_secs_f64(2.0 / self.egress.rate().per_second());
-                self.fallback.next(now).min(usual.max(Duration::from_secs(1)))
-            }
+            // A wait of nothing is none: sent at once again, the request would be refused again.
+            Wait::Stated(_) | Wait::Malformed | Wait::Missing => self.gate(now, key).unstated(now),
         };
         stated + (stated / 10).min(MAX_JITTER).mul_f64(fraction(flight.number))
     }

@@ -25,9 +25,8 @@ pub use node::Phase;
 pub use scope::{Level, NodeKey, Scope};
 pub use view::{GateView, Learned};
 
-use closing::Fallback;
 use line::{Check, Entry, Lines};
-use node::{Node, Pass};
+use node::{Doubt, Node, Pass};
 use scope::Scopes;
 
 /// What the scheduler must know.
@@ -104,7 +103,8 @@ pub struct Core<W> {
     ceilings: Ceilings,
     has_egress_place: bool,
     flights: Slab<InFlight>,
-    fallback: Fallback,
+    /// When the next narrow gate may be tried; none while no such gate is closed.
+    probe_at: Option<Instant>,
     next_number: u64,
     next_turn: u64,
 }
@@ -128,7 +128,7 @@ impl<W> Core<W> {
             ceilings: Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings),
             has_egress_place: false,
             flights: Slab::new(),
-            fallback: Fallback::new(),
+            probe_at: None,
             next_number: 0,
             next_turn: 0,
             settings,
@@ -242,15 +242,19 @@ impl<W> Core<W> {
         lines.next(|ask| check(gates, ceilings, now, ask))
     }
 
-    /// The next in order, but no upload of megabytes if anything else waits.
+    /// The next in order, but no upload of megabytes if anything else may go.
     fn first_to_try(&mut self, now: Instant) -> Option<Entry<W>> {
-        let Self { lines, gates, ceilings, .. } = self;
-        let may_go =
-            |ask: &Ask| ask.size != Size::Large && own_gates(gates, ask).all(|key| is_open(gates, key));
-        match lines.find(may_go) {
-            Some(small) => Some(small),
-            None => lines.next(|ask| check(gates, ceilings, now, ask)),
+        let first = self.next(now)?;
+        if first.ask.size != Size::Large {
+            return Some(first);
         }
+        let gates = &self.gates;
+        let may_go = |ask: &Ask| {
+            ask.size != Size::Large && levels(&ask.path).into_iter().all(|key| is_open(gates, key))
+        };
+        let Some(small) = self.lines.find(may_go) else { return Some(first) };
+        self.lines.join(first.joined_at, first.turn, first.ask, first.reach);
+        Some(small)
     }
 
     fn send(&mut self, now: Instant, entry: Entry<W>, offer: Offer<'_, W>) -> bool {
@@ -292,8 +296,12 @@ impl<W> Core<W> {
     fn give_up(&mut self, now: Instant, offer: Offer<'_, W>) {
         let reopens_at = match self.egress.phase {
             Phase::Closed(until) if !self.scopes.is_auto() => until,
-            // A refusal that nothing has narrowed yet may still be found not to concern them.
-            Phase::Closed(until) if self.egress.episode.is_none() => until,
+            // One tenant's refusal may still be found not to concern the others.
+            Phase::Closed(until)
+                if self.egress.doubt(|_| true).is_none_or(|(_, doubt)| doubt == Doubt::Several) =>
+            {
+                until
+            }
             Phase::Closed(_) | Phase::HalfOpen(_) | Phase::Open => now,
         };
         while let Some(entry) = self.lines.expired(now, reopens_at) {
@@ -316,21 +324,32 @@ impl<W> Core<W> {
         let in_rounds = rounds.saturating_mul(others).saturating_add(u64::from(own) + 1);
         let everybody = u64::try_from(self.lines.waiting()).unwrap_or(u64::MAX).saturating_add(1);
         let ahead = u32::try_from(in_rounds.min(everybody)).unwrap_or(u32::MAX);
-        let own_gates = levels(&ask.path).into_iter().filter_map(|key| self.gates.get(&key));
-        own_gates
-            .map(|gate| gate.time_for(now, own + 1))
-            .fold(self.egress.time_for(now, ahead), Duration::max)
+        let own_gates = levels(&ask.path).into_iter().filter_map(|key| Some((key, self.gates.get(&key)?)));
+        let waits = own_gates.map(|(key, gate)| self.wait_at(now, key, gate, ask, own + 1));
+        waits.fold(self.wait_at(now, NodeKey::Egress, &self.egress, ask, ahead), Duration::max)
+    }
+
+    /// The wait at one gate: at most until it is found out whether the gate is closed for this request at all.
+    fn wait_at(&self, now: Instant, key: NodeKey, gate: &Node, ask: &Ask, ahead: u32) -> Duration {
+        let wait = gate.time_for(now, ahead);
+        if !self.scopes.is_auto() {
+            return wait;
+        }
+        let tells = |refused: &Path| Scopes::proves(key.level(), refused, &ask.path).is_some();
+        let may_hope = |doubt| match doubt {
+            Doubt::One => true,
+            Doubt::Several => ask.size == Size::Probe && !self.lines.has(|other| other.size == Size::Probe),
+        };
+        match gate.doubt(tells) {
+            Some((at, doubt)) if may_hope(doubt) => wait.min(at.saturating_duration_since(now)),
+            _ => wait,
+        }
     }
 }
 
 /// The gates on a request's way, but the widest.
 fn levels(path: &Path) -> [NodeKey; 3] {
     [path.at(Level::Tenant), path.at(Level::Family), path.at(Level::Room)]
-}
-
-fn own_gates<'a>(gates: &'a HashMap<NodeKey, Node>, ask: &Ask) -> impl Iterator<Item = NodeKey> + use<'a> {
-    let any = !gates.is_empty();
-    levels(&ask.path).into_iter().filter(move |key| any && gates.contains_key(key))
 }
 
 fn is_open(gates: &HashMap<NodeKey, Node>, key: NodeKey) -> bool {
@@ -342,7 +361,8 @@ fn check(gates: &mut HashMap<NodeKey, Node>, ceilings: &Ceilings, now: Instant, 
         let Some(gate) = gates.get_mut(&key) else { continue };
         let until = match gate.pass(now) {
             Pass::Now => continue,
-            Pass::AfterProbe => None,
+            // Its answer wakes the line; should that be missed, a look each second costs little.
+            Pass::AfterProbe => Some(now + Duration::from_secs(1)),
             Pass::At(_) if gate.phase == Phase::Open => Some(gate.backlogged(now)),
             Pass::At(until) => Some(until),
         };

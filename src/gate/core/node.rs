@@ -46,6 +46,15 @@ pub(super) struct Episode {
     pub(super) probe_at: Instant,
 }
 
+/// How many tenants' refusals say that a gate is closed for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// One: anybody else may hope.
+    One,
+    /// Several: it is enough that one tries now and then.
+    Several,
+}
+
 /// A gate on the way of some requests.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -159,6 +168,11 @@ impl Node {
         self.forget(flight)
     }
 
+    /// How long to wait when the answer does not say.
+    pub(super) fn unstated(&self, now: Instant) -> Duration {
+        self.estimate.unstated(now)
+    }
+
     /// Closes until `until`, or longer if it is already closed for longer. `probe_at` is when its reach may be tried.
     pub(super) fn close(&mut self, now: Instant, refused: (Path, Instant, Instant), probe_at: Instant) {
         let (_, sent_at, until) = refused;
@@ -196,6 +210,17 @@ impl Node {
         self.closed_at = None;
         self.phase = Phase::Open;
         Some(episode)
+    }
+
+    /// When it may be found out whether this gate's refusals concern `path` too: while nobody knows, waiting for
+    /// that is better than the whole stated time. None if they surely do, or nothing is closed.
+    pub(super) fn doubt(&self, tells: impl Fn(&Path) -> bool) -> Option<(Instant, Doubt)> {
+        let episode = self.episode.as_ref().filter(|_| matches!(self.phase, Phase::Closed(_)))?;
+        let tells_all = episode.refused.iter().all(|(refused, ..)| tells(refused));
+        let is_one = episode.refused.iter().all(|(refused, ..)| {
+            Some(refused.tenant) == episode.refused.first().map(|(first, ..)| first.tenant)
+        });
+        tells_all.then_some((episode.probe_at, if is_one { Doubt::One } else { Doubt::Several }))
     }
 
     /// Time for `count` requests to pass.

@@ -13,6 +13,8 @@ use super::ask::{Ask, Class, Order, RoomKey};
 
 /// A class that waits gets at least one turn in so many of its tenant's (GATE 6: 5 %).
 const FLOOR: u8 = 20;
+/// A probe is looked for in this many lines: it must not cost more the more wait.
+const MAX_LOOK: usize = 100;
 
 /// All lines together. `W` is whatever reaches a waiter.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ pub(super) enum Check {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct FlowKey {
+    /// Strangers share a line, but not a flow: one's closed gate must not hold up the next.
+    tenant: TenantId,
     family: Family,
     room: Option<RoomKey>,
     /// Strict flows have one key whatever their requests' urgency: it must not change their order.
@@ -189,15 +193,22 @@ impl<W> Lines<W> {
         }
     }
 
-    /// The first in order, out of at most a hundred lines, that `wants` takes: for a probe, whatever the gates say.
+    /// Somebody that `wants` takes, out of a bounded number of lines: for a probe, whatever the gates say.
     pub(super) fn find(&mut self, wants: impl Fn(&Ask) -> bool) -> Option<Entry<W>> {
-        let heads = self.tenants.iter().take(100).flat_map(|(_, tenant)| tenant.flows.values());
+        let heads = self.tenants.iter().take(MAX_LOOK).flat_map(|(_, tenant)| tenant.flows.values());
         let found = heads.filter_map(|flow| self.flows.get(*flow)).find_map(|flow| {
             let head = flow.head?;
             let is_free = flow.owner.is_none();
             self.entries.get(head).filter(|entry| is_free && wants(&entry.ask)).map(|_| head)
         })?;
         self.remove(found)
+    }
+
+    /// Whether `wants` takes anybody that [`Lines::find`] would see.
+    pub(super) fn has(&self, wants: impl Fn(&Ask) -> bool) -> bool {
+        let heads = self.tenants.iter().take(MAX_LOOK).flat_map(|(_, tenant)| tenant.flows.values());
+        let mut asks = heads.filter_map(|flow| self.entries.get(self.flows.get(*flow)?.head?));
+        asks.any(|entry| wants(&entry.ask))
     }
 
     /// Puts what was parked until `now` back in line.
@@ -350,7 +361,7 @@ impl<W> Lines<W> {
 
 fn key(ask: &Ask) -> FlowKey {
     let class = (ask.order == Order::Free).then_some(ask.class);
-    FlowKey { family: ask.path.family, room: ask.path.room, class }
+    FlowKey { tenant: ask.path.tenant, family: ask.path.family, room: ask.path.room, class }
 }
 
 mod turns;

@@ -241,3 +241,74 @@ fn ten_thousand_closed_tenants_are_bounded() {
     }
     assert!(world.core.gates(world.now).count() <= 100);
 }
+
+#[test]
+fn an_hours_refusal_of_one_tenant_lets_the_others_hope_for_a_probe() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 3600);
+    let own = Ask { deadline: world.now + SECOND * 25, ..world.of(1) };
+    assert!(
+        matches!(world.put(1, own), Err(Verdict::Refused(Reason::Deadline, wait)) if wait >= SECOND * 3600)
+    );
+    for who in 2..4 {
+        let other = Ask { deadline: world.now + SECOND * 25, ..world.of(u8::try_from(who).unwrap()) };
+        world.put(who, other).unwrap();
+    }
+    assert_eq!(world.goes(SECOND), [2]);
+    world.accept(2);
+    assert_eq!(world.goes(SECOND), [3]);
+}
+
+#[test]
+fn when_several_are_refused_for_an_hour_one_may_wait_to_try_and_the_rest_are_told() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.under_way(1, 2);
+    world.refuse(0, SECOND * 3600);
+    world.refuse(1, SECOND * 3600);
+    let third = Ask { deadline: world.now + SECOND * 25, ..world.of(3) };
+    let fourth = Ask { deadline: world.now + SECOND * 25, ..world.of(4) };
+    world.put(3, third).unwrap();
+    assert!(matches!(world.put(4, fourth), Err(Verdict::Refused(Reason::Deadline, _))));
+}
+
+#[test]
+fn a_strangers_closed_gate_does_not_hold_up_other_strangers() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Tenant), ..settings(1000.0, 100) });
+    let shared = tenant(99);
+    world.under_way(0, 1);
+    world.refuse(0, SECOND * 30);
+    for (who, number) in [(1, 1), (2, 2)] {
+        let ask = Ask { line: shared, ..world.of(number) };
+        world.put(who, ask).unwrap();
+    }
+    assert_eq!(world.goes(SECOND), [2]);
+}
+
+#[test]
+fn a_half_open_gate_is_not_tried_with_a_large_upload_if_another_waits() {
+    let mut world = World::new(1000.0, 100);
+    world.under_way(0, 1);
+    world.refuse(0, SECOND);
+    let upload = Ask { size: Size::Large, ..world.of(2) };
+    let small = Ask { size: Size::Small, ..world.of(3) };
+    world.put(1, upload).unwrap();
+    world.put(2, small).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [2]);
+    world.accept(2);
+    assert_eq!(world.goes(SECOND * 3), [1]);
+}
+
+#[test]
+fn an_answer_that_says_the_quota_is_used_up_rests_its_own_gate_alone() {
+    let mut world = auto();
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-ratelimit-remaining", "0".parse().unwrap());
+    headers.insert("x-ratelimit-reset", "30".parse().unwrap());
+    world.under_way(0, 1);
+    let signal = Signal::read(http::StatusCode::OK, &headers, std::time::SystemTime::UNIX_EPOCH);
+    world.answer(0, signal);
+    assert_eq!(closed(&world), [NodeKey::Family(tenant(1), READS)]);
+    assert!(!world.is_closed());
+}
