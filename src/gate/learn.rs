@@ -361,8 +361,10 @@ mod tests {
     }
 
     #[test]
-    fn a_first_unstated_wait_is_two_tokens_long() {
-        let estimate = Estimate::new(Instant::now(), rate(4.0), Rate::MAX);
-        assert_eq!(estimate.unstated(Instant::now()), SECOND / 2);
+    fn a_first_unstated_wait_is_two_tokens_long_but_never_nothing() {
+        for (per_second, wait) in [(4.0, SECOND), (0.5, SECOND * 4), (0.01, FIRST_UNSTATED)] {
+            let estimate = Estimate::new(Instant::now(), rate(per_second), Rate::MAX);
+            assert_eq!(estimate.unstated(Instant::now()), wait);
+        }
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::words::TenantId;
 
+use crate::gate::PROBATION;
 use crate::gate::signal::{NamedScope, Signal, Wait};
 
 use super::node::{Episode, Node};
@@ -77,9 +78,9 @@ impl<W> Core<W> {
         }
     }
 
-    /// A tenant's requests may stand in the strangers' line and, later ones, in its own.
+    /// A narrow gate has changed. Its tenant's requests stand in its own line, and in the strangers' from before it had one.
     fn wake(&mut self, known: &InFlight) {
-        self.lines.wake_line(known.line);
+        self.lines.wake_line(PROBATION);
         self.lines.wake_line(known.path.tenant);
     }
 
@@ -282,6 +283,8 @@ impl<W> Core<W> {
         let (_, limit, _) = ages.select_nth_unstable_by(tenth, |one, other| other.cmp(one));
         let limit = *limit;
         self.gates.retain(|_, gate| now.saturating_duration_since(gate.used_at) < limit);
+        // Who waits for an answer through a gate that is gone would wait for ever.
+        self.lines.wake_all();
     }
 
     fn wait_of(&mut self, now: Instant, wait: Wait, flight: Flight, key: NodeKey) -> Duration {

@@ -244,17 +244,16 @@ impl<W> Core<W> {
 
     /// The next in order, but no upload of megabytes if anything else may go.
     fn first_to_try(&mut self, now: Instant) -> Option<Entry<W>> {
-        let first = self.next(now)?;
-        if first.ask.size != Size::Large {
-            return Some(first);
-        }
-        let gates = &self.gates;
+        let Self { lines, gates, ceilings, .. } = self;
+        let first = lines.next(|ask| match check_gates(gates, now, ask) {
+            Some(waits) => waits,
+            None if ask.size == Size::Large => Check::Stop,
+            None => check_ceiling(ceilings, now, ask),
+        });
         let may_go = |ask: &Ask| {
             ask.size != Size::Large && levels(&ask.path).into_iter().all(|key| is_open(gates, key))
         };
-        let Some(small) = self.lines.find(may_go) else { return Some(first) };
-        self.lines.join(first.joined_at, first.turn, first.ask, first.reach);
-        Some(small)
+        first.or_else(|| lines.find(may_go)).or_else(|| self.next(now))
     }
 
     fn send(&mut self, now: Instant, entry: Entry<W>, offer: Offer<'_, W>) -> bool {
@@ -357,6 +356,11 @@ fn is_open(gates: &HashMap<NodeKey, Node>, key: NodeKey) -> bool {
 }
 
 fn check(gates: &mut HashMap<NodeKey, Node>, ceilings: &Ceilings, now: Instant, ask: &Ask) -> Check {
+    check_gates(gates, now, ask).unwrap_or_else(|| check_ceiling(ceilings, now, ask))
+}
+
+/// What the request's own gates say, if one of them is closed.
+fn check_gates(gates: &mut HashMap<NodeKey, Node>, now: Instant, ask: &Ask) -> Option<Check> {
     for key in levels(&ask.path) {
         let Some(gate) = gates.get_mut(&key) else { continue };
         let until = match gate.pass(now) {
@@ -367,11 +371,16 @@ fn check(gates: &mut HashMap<NodeKey, Node>, ceilings: &Ceilings, now: Instant, 
             Pass::At(until) => Some(until),
         };
         // A line may be shared by strangers: only its own tenant's gate holds all of it up.
-        return match key {
+        return Some(match key {
             NodeKey::Tenant(tenant) if tenant == ask.line => Check::TenantWaits(until),
             _ => Check::FlowWaits(until),
-        };
+        });
     }
+    None
+}
+
+/// The last thing asked: a place under the ceiling that is given is used.
+fn check_ceiling(ceilings: &Ceilings, now: Instant, ask: &Ask) -> Check {
     match ceilings.tenant(now, ask.line) {
         Ok(()) => Check::Go,
         Err(at) => Check::TenantWaits(Some(at)),

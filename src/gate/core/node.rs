@@ -100,14 +100,7 @@ impl Node {
 
     /// When the next request may pass. A closed gate whose time has come turns half-open.
     pub(super) fn pass(&mut self, now: Instant) -> Pass {
-        if let Phase::Closed(until) = self.phase
-            && until <= now
-        {
-            self.was_closed_for = self.closed_for_total(until);
-            self.closed_at = None;
-            self.phase = Phase::HalfOpen(None);
-            self.episode = None;
-        }
+        self.lapse(now);
         match self.phase {
             Phase::Closed(until) => Pass::At(until),
             Phase::HalfOpen(Some(_)) => Pass::AfterProbe,
@@ -116,6 +109,18 @@ impl Node {
                 at if at <= now => Pass::Now,
                 at => Pass::At(at),
             },
+        }
+    }
+
+    /// A closed gate whose time has come: what is refused from now on is another episode.
+    fn lapse(&mut self, now: Instant) {
+        if let Phase::Closed(until) = self.phase
+            && until <= now
+        {
+            self.was_closed_for = self.closed_for_total(until);
+            self.closed_at = None;
+            self.phase = Phase::HalfOpen(None);
+            self.episode = None;
         }
     }
 
@@ -175,6 +180,7 @@ impl Node {
 
     /// Closes until `until`, or longer if it is already closed for longer. `probe_at` is when its reach may be tried.
     pub(super) fn close(&mut self, now: Instant, refused: (Path, Instant, Instant), probe_at: Instant) {
+        self.lapse(now);
         let (_, sent_at, until) = refused;
         let before = self.estimate.clone();
         self.estimate.refused(now, sent_at, until.saturating_duration_since(now));

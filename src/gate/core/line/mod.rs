@@ -63,6 +63,8 @@ pub(super) enum Check {
     FlowWaits(Option<Instant>),
     /// It may go.
     Go,
+    /// It may go, but not now: nobody goes, and it stays the next.
+    Stop,
     /// All of its tenant must wait.
     TenantWaits(Option<Instant>),
 }
@@ -170,7 +172,7 @@ impl<W> Lines<W> {
     /// Takes an entry out, wherever it stands.
     pub(super) fn leave(&mut self, place: Place) -> Option<Entry<W>> {
         self.entries.get(place.entry).filter(|entry| entry.turn == place.turn)?;
-        self.remove(place.entry)
+        self.withdraw(place.entry)
     }
 
     /// The next in order that `check` lets go.
@@ -184,6 +186,7 @@ impl<W> Lines<W> {
             let head = self.flows.get(flow).and_then(|flow| flow.head)?;
             match check(&self.entries.get(head)?.ask) {
                 Check::Go => return self.grant(tenant, class, flow, head),
+                Check::Stop => return None,
                 Check::FlowWaits(until) => self.park_flow(flow, until),
                 Check::TenantWaits(until) => {
                     self.leave_ring(tenant);
@@ -195,13 +198,14 @@ impl<W> Lines<W> {
 
     /// Somebody that `wants` takes, out of a bounded number of lines: for a probe, whatever the gates say.
     pub(super) fn find(&mut self, wants: impl Fn(&Ask) -> bool) -> Option<Entry<W>> {
-        let heads = self.tenants.iter().take(MAX_LOOK).flat_map(|(_, tenant)| tenant.flows.values());
-        let found = heads.filter_map(|flow| self.flows.get(*flow)).find_map(|flow| {
-            let head = flow.head?;
-            let is_free = flow.owner.is_none();
-            self.entries.get(head).filter(|entry| is_free && wants(&entry.ask)).map(|_| head)
+        let flows = self.tenants.iter().take(MAX_LOOK).flat_map(|(_, tenant)| tenant.flows.values());
+        let (flow, head) = flows.copied().find_map(|flow| {
+            let known = self.flows.get(flow)?;
+            let head = known.head.filter(|_| self.may_go(known))?;
+            self.entries.get(head).filter(|entry| wants(&entry.ask)).map(|_| (flow, head))
         })?;
-        self.remove(found)
+        self.own(flow, head);
+        self.withdraw(head)
     }
 
     /// Whether `wants` takes anybody that [`Lines::find`] would see.
@@ -235,7 +239,7 @@ impl<W> Lines<W> {
         }
     }
 
-    /// Puts everything back in line: ceilings have changed.
+    /// Puts everything back in line.
     pub(super) fn wake_all(&mut self) {
         let lines: Vec<TenantId> = self.index.keys().copied().collect();
         lines.into_iter().for_each(|line| self.wake_line(line));
@@ -253,7 +257,7 @@ impl<W> Lines<W> {
     /// Takes out one whose deadline has come, or lies before anybody can go again.
     pub(super) fn expired(&mut self, now: Instant, reopens_at: Instant) -> Option<Entry<W>> {
         let (at, entry) = self.deadlines.first().copied()?;
-        if at <= now || at < reopens_at { self.remove(entry) } else { None }
+        if at <= now || at < reopens_at { self.withdraw(entry) } else { None }
     }
 
     /// Takes out those of a tenant that `hopeless` names.
@@ -271,7 +275,7 @@ impl<W> Lines<W> {
                 next = entry.behind;
             }
         }
-        found.into_iter().filter_map(|entry| self.remove(entry)).collect()
+        found.into_iter().filter_map(|entry| self.withdraw(entry)).collect()
     }
 
     /// Takes out the last of the longest line, measured against its weight; none if that is `newcomer`'s own.
@@ -284,7 +288,7 @@ impl<W> Lines<W> {
         }
         let tails = longest.flows.values().filter_map(|flow| self.flows.get(*flow)?.tail);
         let last = tails.max_by_key(|tail| self.entries.get(*tail).map(|entry| entry.turn))?;
-        self.remove(last)
+        self.withdraw(last)
     }
 
     /// A strict flow's request is done: the next may go.
@@ -313,6 +317,17 @@ impl<W> Lines<W> {
     #[cfg(test)]
     pub(super) fn footprint(&self) -> (usize, usize, usize) {
         (self.entries.len(), self.flows.len(), self.tenants.len())
+    }
+
+    /// Whether nothing is left of anybody.
+    #[cfg(test)]
+    pub(super) fn is_swept(&self) -> bool {
+        self.footprint() == (0, 0, 0)
+            && self.index.is_empty()
+            && self.ring.is_empty()
+            && self.parked.is_empty()
+            && self.deadlines.is_empty()
+            && (self.weight, self.bytes) == (0, 0)
     }
 
     fn tenant(&mut self, ask: &Ask) -> usize {

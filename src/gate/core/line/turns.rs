@@ -1,8 +1,13 @@
 //! How flows and tenants move: into their rings, out of them, to the back; and how entries are linked.
 
+use std::collections::VecDeque;
+
 use tokio::time::Instant;
 
-use super::{Class, Entry, FLOOR, Lines, Order, Parked, Turn};
+use super::{Class, Entry, FLOOR, Flow, Lines, Order, Parked, Turn};
+
+/// So much without anybody to go may always stand in a ring.
+const SLACK: usize = 16;
 
 impl<W> Lines<W> {
     /// The class and flow of `tenant` whose head goes next: the most urgent, unless a lower one has waited its floor.
@@ -20,19 +25,77 @@ impl<W> Lines<W> {
         Some((class, flow))
     }
 
-    /// Flows that emptied while they stood in their ring drop out when they come to its front.
+    /// Whether the head of a flow need not wait for another of its flow.
+    pub(super) fn may_go(&self, flow: &Flow) -> bool {
+        let head = flow.head.and_then(|head| self.entries.get(head));
+        head.is_some_and(|head| flow.owner.is_none_or(|owner| owner == head.turn))
+    }
+
+    /// A strict flow belongs to the entry that is about to go.
+    pub(super) fn own(&mut self, flow: usize, head: usize) {
+        let Some(entry) = self.entries.get(head) else { return };
+        if entry.ask.order == Order::Strict
+            && let Some(known) = self.flows.get_mut(flow)
+        {
+            known.owner = Some(entry.turn);
+        }
+    }
+
+    /// Takes out an entry that does not go in its turn. Its flow and tenant stay in their rings until these hold
+    /// more that has nobody to go than somebody: so it costs the same however long the line is.
+    pub(super) fn withdraw(&mut self, index: usize) -> Option<Entry<W>> {
+        let flow = self.entries.get(index)?.flow;
+        let tenant = self.flows.get(flow)?.tenant;
+        let entry = self.remove(index);
+        self.tidy_tenant(tenant);
+        if self.ring.len() > 2 * self.entries.len() + SLACK {
+            let (stay, go): (VecDeque<usize>, VecDeque<usize>) = std::mem::take(&mut self.ring)
+                .into_iter()
+                .partition(|tenant| self.tenants.get(*tenant).is_some_and(|known| known.waiting > 0));
+            self.ring = stay;
+            go.into_iter().for_each(|tenant| self.left_ring(tenant));
+        }
+        entry
+    }
+
+    fn tidy_tenant(&mut self, tenant: usize) {
+        for class in 0..Class::COUNT {
+            let Some(known) = self.tenants.get_mut(tenant) else { return };
+            let waiting = usize::try_from(known.waiting).unwrap_or(usize::MAX);
+            let Some(ring) = known.classes.get_mut(class) else { return };
+            if ring.is_empty()
+                || (waiting > 0 && ring.len() <= waiting.saturating_mul(2).saturating_add(SLACK))
+            {
+                continue;
+            }
+            let (stay, go): (VecDeque<usize>, VecDeque<usize>) = std::mem::take(ring)
+                .into_iter()
+                .partition(|flow| self.flows.get(*flow).is_some_and(|known| self.may_go(known)));
+            if let Some(ring) = self.tenants.get_mut(tenant).and_then(|known| known.classes.get_mut(class)) {
+                *ring = stay;
+            }
+            for flow in go {
+                if let Some(known) = self.flows.get_mut(flow) {
+                    known.is_queued = false;
+                }
+                self.sweep(flow);
+            }
+        }
+    }
+
+    /// Flows with nobody to go that stood in their ring drop out when they come to its front.
     fn drop_emptied(&mut self, tenant: usize) {
         for class in 0..Class::COUNT {
             loop {
-                let Some(ring) = self.tenants.get_mut(tenant).and_then(|known| known.classes.get_mut(class))
-                else {
+                let Some(ring) = self.tenants.get(tenant).and_then(|known| known.classes.get(class)) else {
                     return;
                 };
                 let Some(flow) = ring.front().copied() else { break };
-                if self.flows.get(flow).is_some_and(|flow| flow.head.is_some()) {
+                if self.flows.get(flow).is_some_and(|flow| self.may_go(flow)) {
                     break;
                 }
-                ring.pop_front();
+                let ring = self.tenants.get_mut(tenant).and_then(|known| known.classes.get_mut(class));
+                ring.and_then(VecDeque::pop_front);
                 if let Some(known) = self.flows.get_mut(flow) {
                     known.is_queued = false;
                 }
@@ -49,6 +112,7 @@ impl<W> Lines<W> {
         flow: usize,
         head: usize,
     ) -> Option<Entry<W>> {
+        self.own(flow, head);
         let entry = self.remove(head)?;
         if let Some(known) = self.tenants.get_mut(tenant) {
             known.charge(class);
@@ -67,9 +131,6 @@ impl<W> Lines<W> {
         }
         if let Some(known) = self.flows.get_mut(flow) {
             known.is_queued = false;
-            if entry.ask.order == Order::Strict {
-                known.owner = Some(entry.turn);
-            }
         }
         self.queue(flow);
         self.sweep(flow);
@@ -82,6 +143,10 @@ impl<W> Lines<W> {
         } else {
             self.ring.retain(|other| *other != tenant);
         }
+        self.left_ring(tenant);
+    }
+
+    fn left_ring(&mut self, tenant: usize) {
         if let Some(known) = self.tenants.get_mut(tenant) {
             known.is_in_ring = false;
             known.deficit = 0;
@@ -136,10 +201,9 @@ impl<W> Lines<W> {
 
     /// Puts a flow with somebody to go into its class's ring, and its tenant into the ring of tenants.
     pub(super) fn queue(&mut self, flow: usize) {
-        let Some(known) = self.flows.get_mut(flow) else { return };
-        let head = known.head.and_then(|head| self.entries.get(head));
-        let may_go = head.is_some_and(|head| known.owner.is_none_or(|owner| owner == head.turn));
-        if !may_go || known.is_queued || known.parked_at.is_some() {
+        let may_go = self.flows.get(flow).is_some_and(|known| self.may_go(known));
+        let Some(known) = self.flows.get_mut(flow).filter(|_| may_go) else { return };
+        if known.is_queued || known.parked_at.is_some() {
             return;
         }
         known.is_queued = true;

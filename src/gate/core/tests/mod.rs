@@ -4,6 +4,7 @@ use crate::gate::Wait;
 use crate::gate::signal::Signal;
 use crate::route::{Access, Family};
 
+mod laws;
 mod order;
 mod reach;
 mod state;

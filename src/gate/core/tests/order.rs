@@ -164,3 +164,59 @@ fn empty_lines_cost_nothing() {
     assert_eq!(world.core.lines.footprint(), (0, 0, 0));
     assert_eq!(world.core.in_flight(), 0);
 }
+
+#[test]
+fn a_write_that_tried_a_half_open_gate_keeps_its_place_when_it_is_lost() {
+    let mut world = World::new(100.0, 10);
+    world.under_way(9, 1);
+    world.refuse(9, SECOND);
+    let ask = world.write(1);
+    let (turn, _) = world.put(0, ask).unwrap();
+    world.put(1, ask).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [0]);
+    let (_, flight, _) = world.sent.remove(0);
+    world.core.forget(flight);
+    assert_eq!(world.goes(SECOND * 2), [0; 0], "the first is not over");
+    world.put_at(0, turn, Ask { standing: Standing::Replay, ..ask }).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [0]);
+    world.accept(0);
+    world.core.finish(&ask, turn);
+    assert_eq!(world.goes(SECOND * 3), [1]);
+}
+
+#[test]
+fn a_replay_that_leaves_the_line_is_not_over_before_it_says_so() {
+    let mut world = World::new(1.0, 1);
+    let ask = world.write(1);
+    let (turn, _) = world.put(0, ask).unwrap();
+    world.put(1, ask).unwrap();
+    assert_eq!(world.goes(Duration::ZERO), [0]);
+    let (_, flight, _) = world.sent.remove(0);
+    world.core.forget(flight);
+    let (_, place) = world.put_at(0, turn, Ask { standing: Standing::Replay, ..ask }).unwrap();
+    world.core.leave(place);
+    assert_eq!(world.goes(SECOND * 2), [0; 0]);
+    world.core.finish(&ask, turn);
+    assert_eq!(world.goes(SECOND * 2), [1]);
+}
+
+#[test]
+fn whoever_comes_and_goes_before_a_closed_gate_leaves_nothing_behind() {
+    for scope in [Level::Egress, Level::Tenant] {
+        let mut world = World::with(CoreSettings { scope: Scope::Fixed(scope), ..settings(1000.0, 100) });
+        world.under_way(0, 1);
+        world.refuse(0, SECOND * 3000);
+        let (_, staying) = world.join(1, SECOND * 9999).unwrap();
+        for number in 0..10_000_u64 {
+            let line = world.of(u8::try_from(number % 200).unwrap());
+            let ask = Ask { path: Path { room: room(number), ..line.path }, ..line };
+            let (_, place) = world.put(2, ask).unwrap();
+            world.core.leave(place);
+        }
+        let (entries, flows, tenants) = world.core.lines.footprint();
+        assert!(entries == 1 && flows <= 40 && tenants <= 20, "{scope:?}: {flows} flows of {tenants}");
+        world.core.leave(staying);
+        world.until(SECOND * 9999);
+        assert!(world.core.lines.is_swept(), "{scope:?}");
+    }
+}

@@ -312,3 +312,54 @@ fn an_answer_that_says_the_quota_is_used_up_rests_its_own_gate_alone() {
     assert_eq!(closed(&world), [NodeKey::Family(tenant(1), READS)]);
     assert!(!world.is_closed());
 }
+
+#[test]
+fn a_gate_whose_time_has_come_unseen_is_refused_anew_and_not_tried_at_once() {
+    let mut world = auto();
+    world.under_way(0, 1);
+    world.under_way(1, 1);
+    world.refuse(0, SECOND * 3);
+    world.now += SECOND * 10;
+    world.refuse(1, SECOND * 30);
+    let other = world.of(2);
+    world.put(2, other).unwrap();
+    assert_eq!(world.goes(SECOND * 10), [0; 0], "only a second after the refusal");
+    assert_eq!(world.goes(SECOND * 11), [2]);
+}
+
+#[test]
+fn strangers_behind_a_tenant_that_is_no_stranger_any_more_are_woken() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Tenant), ..settings(1000.0, 100) });
+    world.under_way(0, 1);
+    world.refuse(0, SECOND);
+    let known = world.of(1);
+    world.put(1, known).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [1]);
+    let before = Ask { line: crate::gate::PROBATION, ..known };
+    world.put(2, before).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [0; 0]);
+    world.accept(1);
+    assert_eq!(world.goes(SECOND * 3), [2]);
+}
+
+#[test]
+fn whoever_waits_for_a_probe_through_a_gate_that_is_forgotten_is_woken() {
+    let mut world = World::with(CoreSettings {
+        scope: Scope::Fixed(Level::Tenant),
+        max_gates: 10,
+        ..settings(1000.0, 100)
+    });
+    world.under_way(0, 1);
+    world.refuse(0, SECOND);
+    let ask = world.of(1);
+    world.put(1, ask).unwrap();
+    world.put(2, ask).unwrap();
+    assert_eq!(world.goes(SECOND * 2), [1]);
+    for number in 10..40 {
+        world.now += SECOND;
+        world.under_way(99, number);
+        world.refuse(99, SECOND * 3);
+    }
+    world.accept(1);
+    assert_eq!(world.goes(SECOND * 50), [2]);
+}
