@@ -91,7 +91,7 @@ impl<W> Core<W> {
                 if key != NodeKey::Egress && self.gates.len() >= self.settings.max_gates {
                     return;
                 }
-                let (start, pin, burst) = (self.egress.rate(), self.settings.pin, self.settings.burst);
+                let (start, pin, burst) = (self.settings.start_rate, self.settings.pin, self.settings.burst);
                 let gate = match key {
                     NodeKey::Egress => &mut self.egress,
                     _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
