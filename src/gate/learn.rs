@@ -1,4 +1,4 @@
-//! Decides how fast to send when nobody publishes the limit: paced AIMD (GATE 5, v1).
+//! Decides how fast to send when nobody publishes the limit: one counted cut per episode, a cubic climb (decision 0012).
 
 use std::time::Duration;
 
