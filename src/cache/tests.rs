@@ -1,3 +1,5 @@
+//! Holds whom the cache answers, when it asks for a proof, and what it never keeps.
+
 use super::*;
 
 use http::{Request, header};

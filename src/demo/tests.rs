@@ -1,3 +1,5 @@
+//! Holds what the demonstration reckons and when it fails.
+
 use super::*;
 use figures::Api;
 

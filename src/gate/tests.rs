@@ -1,3 +1,5 @@
+//! Holds the shell in paused time: waiting, leaving, observing, and what requests may claim.
+
 use super::*;
 
 use std::collections::HashMap;

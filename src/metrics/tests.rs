@@ -1,3 +1,5 @@
+//! Holds names, help texts and labels of every series.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Holds which fields and bodies change on the way, and that nothing else does.
+
 use super::*;
 
 use std::collections::VecDeque;

@@ -1,3 +1,5 @@
+//! Holds which route a request gets, and which requests get none.
+
 use super::*;
 
 use http::Request;

@@ -1,3 +1,5 @@
+//! Holds what the gate remembers over a restart, and what it will not believe.
+
 use super::*;
 
 use http::HeaderMap;

@@ -1,3 +1,5 @@
+//! Holds what a name resolves to, and for how long a lost name server does not matter.
+
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use tokio::net::UdpSocket;
 

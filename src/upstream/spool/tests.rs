@@ -1,3 +1,5 @@
+//! Holds that a body comes out of the spool as it went in, within the bounds, and leaves nothing behind.
+
 use std::time::Duration;
 
 use http_body::Frame;

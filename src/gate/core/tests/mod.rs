@@ -1,3 +1,5 @@
+//! Holds the scheduler in steps of virtual time: a line of numbered requests, and what each was told.
+
 use super::*;
 
 use crate::gate::Wait;

@@ -1,3 +1,5 @@
+//! Holds each form in which answers speak of limits, one table for each.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};

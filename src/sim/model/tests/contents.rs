@@ -1,3 +1,5 @@
+//! Holds the states of an attachment, its headers, and who may have it.
+
 use serde_json::json;
 
 use super::{Sim, body_of, header, status, word};

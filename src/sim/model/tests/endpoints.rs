@@ -1,3 +1,5 @@
+//! Holds the status of each endpoint for each way to ask it.
+
 use http::Method;
 use serde_json::json;
 

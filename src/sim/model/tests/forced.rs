@@ -1,3 +1,5 @@
+//! Holds that an ordered answer comes when and as it was ordered.
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

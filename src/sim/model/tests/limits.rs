@@ -1,3 +1,5 @@
+//! Holds how the limits count, in virtual time.
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Holds that pages show everything once, with each oddity.
+
 use serde_json::json;
 
 use super::{Sim, body_of, header, status, word};

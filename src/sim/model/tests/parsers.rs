@@ -1,3 +1,5 @@
+//! Holds what the model reads in queries, forms and flags.
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;

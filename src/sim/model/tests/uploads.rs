@@ -1,3 +1,5 @@
+//! Holds what becomes of an upload: forms in any order, remote files, sizes.
+
 use serde_json::{Value, json};
 
 use super::{Sim, body_of, header, status, word};
