@@ -33,8 +33,10 @@ pub(crate) fn memory() {
     );
     let before = resident();
     let mut idle = core(now, FAST);
-    for who in 0..10_000 {
-        join(&mut idle, now, who, 10_000);
+    for who in 0..10_000_u32 {
+        // A second apart, so that each is served and gone before the next comes.
+        let now = now + Duration::from_secs(1) * who;
+        join(&mut idle, now, who as usize, 10_000);
         let mut flights = Vec::new();
         idle.release(now, &mut |_, verdict| {
             flights.push(verdict);
