@@ -100,8 +100,9 @@ impl<W> Core<W> {
     fn narrow(&mut self, now: Instant, key: NodeKey, known: &InFlight, sent_at: Instant) {
         let level = key.level();
         let Some(episode) = self.node(key).and_then(|gate| gate.episode.as_ref()) else { return };
+        let luck = episode.luck();
         let proof = |(refused, refused_at, _): &(Path, Instant, Instant)| {
-            if sent_at > *refused_at { Scopes::proves(level, refused, &known.path) } else { None }
+            if sent_at > *refused_at + luck { Scopes::proves(level, refused, &known.path) } else { None }
         };
         // Every refusal of the episode must be told apart from this acceptance: one that shares its gate is no stranger's.
         let Some(narrower) = episode

@@ -68,6 +68,17 @@ pub(super) struct Node {
     estimate: Estimate,
 }
 
+impl Episode {
+    /// A success within this time proves nothing: a common bucket refuses one and gives its next token to another.
+    pub(super) fn luck(&self) -> Duration {
+        Duration::from_secs_f64(LUCKY_TOKENS / self.before.rate().per_second()).min(MAX_LUCK)
+    }
+}
+
+/// Tokens of the rate before the refusal, and the most that may be in time: the first probe goes after a second.
+const LUCKY_TOKENS: f64 = 2.0;
+const MAX_LUCK: Duration = Duration::from_millis(900);
+
 /// Refusals of one episode that are told apart; more are alike.
 const MAX_REFUSED: usize = 16;
 

@@ -391,3 +391,14 @@ fn a_late_refusal_while_another_tries_the_gate_leaves_nobody_asleep() {
     world.accept(1);
     assert_eq!(world.goes(SECOND * 5), [2]);
 }
+
+#[test]
+fn a_success_that_luck_explains_proves_nothing() {
+    let mut world = World::with(CoreSettings { scope: Scope::Auto, ..settings(5.0, 10) });
+    world.under_way(0, 1);
+    world.pass_time(SECOND / 10);
+    world.under_way(1, 2);
+    world.refuse(0, SECOND * 30);
+    world.accept(1);
+    assert!(world.is_closed(), "a common bucket of five a second gives a token within that time");
+}
