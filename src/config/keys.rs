@@ -44,7 +44,7 @@ pub fn keys() -> Vec<Key> {
 section! {
     /// The keys outside any section.
     pub(super) struct RootKeys in "" {
-        /// Directory of the local CA, the tenant-hash key and the ports in use.
+        /// Directory of the local CA, the tenant-hash key, what the gate has learned and the ports in use.
         /// Default: `$XDG_STATE_HOME/tollgate`, else `$HOME/.local/state/tollgate`, else `./.tollgate`.
         state_dir: Option<PathBuf> = Optional(FilePath), "";
     }

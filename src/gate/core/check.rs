@@ -12,9 +12,10 @@ use super::line::Check;
 use super::node::{Node, Pass, Phase};
 use super::scope::{Level, NodeKey};
 
-/// The gates on a request's way, but the widest.
-pub(super) fn levels(path: &Path) -> [NodeKey; 3] {
-    [path.at(Level::Tenant), path.at(Level::Family), path.at(Level::Room)]
+/// The gates on a request's way, but the widest; each once, so that a request without a room pays its family's gate once.
+pub(super) fn levels(path: &Path) -> impl Iterator<Item = NodeKey> + use<> {
+    let room = path.room.map(|_| path.at(Level::Room));
+    [path.at(Level::Tenant), path.at(Level::Family)].into_iter().chain(room)
 }
 
 pub(super) fn is_open(gates: &HashMap<NodeKey, Node>, key: NodeKey) -> bool {

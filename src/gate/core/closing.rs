@@ -90,7 +90,7 @@ impl<W> Core<W> {
             return;
         }
         let mut keys = vec![NodeKey::Egress];
-        keys.extend(super::levels(&known.path).into_iter().filter(|key| self.gates.contains_key(key)));
+        keys.extend(super::levels(&known.path).filter(|key| self.gates.contains_key(key)));
         for key in keys {
             self.narrow(now, key, known, sent_at);
         }
@@ -260,9 +260,8 @@ impl<W> Core<W> {
             return next_at;
         }
         let gates = &self.gates;
-        let others_open = |path: &Path| {
-            super::levels(path).into_iter().all(|other| other == key || super::is_open(gates, other))
-        };
+        let others_open =
+            |path: &Path| super::levels(path).all(|other| other == key || super::is_open(gates, other));
         if let Some(entry) =
             self.lines.find(|ask| ask.size == Size::Probe && would_tell(&ask.path) && others_open(&ask.path))
         {

@@ -255,9 +255,7 @@ impl<W> Core<W> {
             None if ask.size == Size::Large => Check::Stop,
             None => check_ceiling(ceilings, now, ask),
         });
-        let may_go = |ask: &Ask| {
-            ask.size != Size::Large && levels(&ask.path).into_iter().all(|key| is_open(gates, key))
-        };
+        let may_go = |ask: &Ask| ask.size != Size::Large && levels(&ask.path).all(|key| is_open(gates, key));
         first.or_else(|| lines.find(may_go)).or_else(|| self.next(now))
     }
 
@@ -332,7 +330,7 @@ impl<W> Core<W> {
         let in_rounds = rounds.saturating_mul(others).saturating_add(u64::from(own) + 1);
         let everybody = u64::try_from(self.lines.waiting()).unwrap_or(u64::MAX).saturating_add(1);
         let ahead = u32::try_from(in_rounds.min(everybody)).unwrap_or(u32::MAX);
-        let own_gates = levels(&ask.path).into_iter().filter_map(|key| Some((key, self.gates.get(&key)?)));
+        let own_gates = levels(&ask.path).filter_map(|key| Some((key, self.gates.get(&key)?)));
         let waits = own_gates.map(|(key, gate)| self.wait_at(now, key, gate, ask, own + 1));
         waits.fold(self.wait_at(now, NodeKey::Egress, &self.egress, ask, ahead), Duration::max)
     }

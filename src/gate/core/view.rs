@@ -53,7 +53,7 @@ impl<W> Core<W> {
 
     /// Time until all gates of a path are open; none if they are.
     pub fn closed_for(&self, now: Instant, path: &Path) -> Option<Duration> {
-        let own = super::levels(path).into_iter().filter_map(|key| Some((key, self.gates.get(&key)?)));
+        let own = super::levels(path).filter_map(|key| Some((key, self.gates.get(&key)?)));
         let all = own.chain([(NodeKey::Egress, &self.egress)]);
         all.filter_map(|(key, gate)| view(now, key, gate).closed_for).max()
     }

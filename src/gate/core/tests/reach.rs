@@ -402,3 +402,18 @@ fn a_success_that_luck_explains_proves_nothing() {
     world.accept(1);
     assert!(world.is_closed(), "a common bucket of five a second gives a token within that time");
 }
+
+#[test]
+fn a_familys_gate_takes_one_token_for_a_request_without_a_room() {
+    let mut world = World::with(CoreSettings { scope: Scope::Fixed(Level::Family), ..settings(1000.0, 4) });
+    let family = GateView {
+        key: NodeKey::Family(tenant(1), READS),
+        closed_for: None,
+        is_half_open: false,
+        rate: Rate::new(1.0).unwrap(),
+        has_met_limit: true,
+    };
+    world.core.restore(world.now, Learned::Gate(family));
+    (0..8).for_each(|who| world.join(who, SECOND * 1000).map(drop).unwrap());
+    assert_eq!(world.goes(Duration::ZERO), [0, 1, 2, 3], "the burst is four requests");
+}
