@@ -22,6 +22,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rcgen", &["server", "sim"]),
     ("rustls", &["app", "config", "demo", "doctor", "server", "sim", "upstream"]),
     ("rustls_native_certs", &["upstream"]),
+    ("sfv", &["cache"]),
     ("strsim", &["config"]),
     ("tempfile", &["app", "demo", "server", "upstream"]),
     ("tokio_rustls", &["demo", "doctor", "server", "sim", "upstream"]),
