@@ -17,6 +17,7 @@ mod entry;
 mod fill;
 mod key;
 mod policy;
+mod rules;
 
 pub use policy::Why;
 
