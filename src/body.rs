@@ -21,6 +21,9 @@ pub enum BodyError {
     /// The sender reset the stream, closed early or framed it wrongly.
     #[error("the {0} broke the body off: {1}")]
     Broken(Side, #[source] BoxError),
+    /// A kept file failed or is damaged.
+    #[error("the cache's disk failed: {0}")]
+    Cache(#[source] std::io::Error),
     /// The content coding cannot be read, or unpacks to more than it may.
     #[error("the {0} sent a body that cannot be decoded: {1}")]
     Garbled(Side, #[source] BoxError),

@@ -154,7 +154,9 @@ fn route_meaning(denied: &route::Denied) -> (StatusCode, &'static str) {
 fn body_meaning(error: &BodyError) -> (StatusCode, &'static str) {
     match error {
         BodyError::Broken(..) | BodyError::Garbled(..) => (StatusCode::BAD_REQUEST, "http_request_error"),
-        BodyError::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error"),
+        BodyError::Cache(_) | BodyError::Spool(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error")
+        }
         BodyError::Stalled(..) => (StatusCode::REQUEST_TIMEOUT, "http_request_error"),
         BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error"),
     }

@@ -11,6 +11,7 @@ const MAX_LINES: usize = 300;
 const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap", &["admin", "admit", "app", "server"]),
     ("clap", &["cli", "sim"]),
+    ("crc32fast", &["cache"]),
     ("flate2", &["rewrite", "sim"]),
     ("governor", &["gate"]),
     ("h2", &["upstream"]),

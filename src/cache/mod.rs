@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::route::{CacheRule, Route};
 use crate::words::Outcome;
 
+pub mod disk;
 mod entry;
 mod fill;
 mod key;

@@ -1,0 +1,143 @@
+use std::process::Command;
+
+use super::*;
+
+/// Runs one test of this binary again in a shell that was prepared; it finds `CHILD` set.
+///
+/// `$0` is this binary and `$@` its arguments.
+fn again(test: &str, shell: &mut Command) {
+    let exe = std::env::current_exe().unwrap();
+    let name = format!("cache::disk::tests::faults::{test}");
+    let output = shell.arg(exe).args([&name, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+fn sh(script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]);
+    shell
+}
+
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// A shell with mounts of its own, if this machine allows that; a container may not.
+fn private_mounts() -> Option<Command> {
+    let allowed = Command::new("unshare").args(["--mount", "true"]).output();
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-c", "exec \"$0\" \"$@\""]);
+    allowed.is_ok_and(|output| output.status.success()).then_some(shell)
+}
+
+fn mount(arguments: &[&str], dir: &Path) {
+    let output = Command::new("mount").args(arguments).arg(dir).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+const CHILD: &str = "TOLLGATE_TEST_CHILD";
+
+/// A write that the system refuses half-way, by a limit on the size of files that needs no rights.
+#[tokio::test]
+async fn a_write_that_fails_half_way_is_a_miss_and_a_count() {
+    if !is_child() {
+        // 512 or 1024 bytes each: one or two MiB.
+        return again(
+            "a_write_that_fails_half_way_is_a_miss_and_a_count",
+            &mut sh("trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""),
+        );
+    }
+    let world = World::new();
+    world.keep("small", b"small");
+    world.keep("large", &bytes(5_000_000, 1));
+    assert!(world.disk.find("large").is_none());
+    assert_eq!(world.names().len(), 1, "nothing of it is left");
+    assert_eq!(world.disk.glance().failures, 1);
+    assert_eq!(world.disk.glance().bytes, 4096);
+    world.keep("next", b"next");
+    assert_eq!(world.body("next").await.unwrap(), b"next");
+    assert_eq!(world.body("small").await.unwrap(), b"small");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_miss_and_a_count() {
+    if !is_child() {
+        return private_mounts().map_or_else(
+            || eprintln!("no mounts here: only the limit on files was tried"),
+            |mut shell| again("a_full_disk_is_a_miss_and_a_count", &mut shell),
+        );
+    }
+    let world = World::new();
+    let world = world.restarted(|dir| mount(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"], dir));
+    world.keep("small", b"small");
+    world.keep("large", &bytes(5_000_000, 1));
+    assert!(world.disk.find("large").is_none());
+    assert_eq!((world.names().len(), world.disk.glance().failures), (1, 1));
+    world.keep("fits", &bytes(3_000_000, 2));
+    assert_eq!(world.body("fits").await.unwrap(), bytes(3_000_000, 2));
+    mount(&["-o", "remount,ro"], &world.settings.dir);
+    world.keep("refused", b"refused");
+    assert!(world.disk.find("refused").is_none());
+    assert_eq!(world.body("fits").await.unwrap(), bytes(3_000_000, 2), "reading goes on");
+    assert!(world.disk.remove("fits"));
+    world.settle();
+    assert!(world.body("fits").await.is_none());
+    assert!(world.path("fits").exists(), "it cannot be removed yet");
+    mount(&["-o", "remount,rw"], &world.settings.dir);
+    world.keep("next", b"next");
+    assert_eq!(world.names().len(), 2, "what could not be removed is removed later");
+    assert_eq!(world.body("next").await.unwrap(), b"next");
+}
+
+#[tokio::test]
+async fn without_file_descriptors_a_read_is_a_miss_and_the_file_stays() {
+    if !is_child() {
+        return again(
+            "without_file_descriptors_a_read_is_a_miss_and_the_file_stays",
+            &mut sh("ulimit -n 64; exec \"$0\" \"$@\""),
+        );
+    }
+    let world = World::new();
+    world.keep("a", b"body");
+    let taken: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).take(1000).collect();
+    assert!(taken.len() < 64);
+    assert!(world.body("a").await.is_none());
+    world.keep("b", b"body");
+    assert!(world.disk.find("b").is_none());
+    assert_eq!(world.disk.glance().failures, 2);
+    drop(taken);
+    assert_eq!(world.body("a").await.unwrap(), b"body");
+    world.keep("b", b"body");
+    assert_eq!(world.body("b").await.unwrap(), b"body");
+}
+
+#[tokio::test]
+async fn a_vanished_directory_is_a_miss_and_a_count() {
+    let world = World::new();
+    world.keep("a", &bytes(3 * BLOCK, 1));
+    let found = world.disk.find("a").unwrap();
+    let reader = world.disk.read(&found, None).await.unwrap();
+    fs::remove_dir_all(&world.settings.dir).unwrap();
+    assert!(world.disk.read(&found, None).await.is_none());
+    world.keep("b", b"body");
+    assert!(world.disk.find("a").is_none() && world.disk.find("b").is_none());
+    assert_eq!(world.disk.glance().failures, 2);
+    assert_eq!(world.disk.glance().bytes, 0);
+    assert_eq!(reader.collect().await.unwrap().to_bytes(), bytes(3 * BLOCK, 1));
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_the_directory_is_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: PathBuf| {
+        let settings = DiskSettings { dir: path, max_bytes: 1, max_entries: 1, max_queued_bytes: 1 };
+        Disk::open(settings, Clock::system())
+    };
+    fs::write(dir.path().join("file"), b"").unwrap();
+    assert!(matches!(open(dir.path().join("file")), Err(Fault::Dir { .. })));
+    assert!(matches!(open(dir.path().join("file/below")), Err(Fault::Dir { .. })));
+    fs::create_dir_all(dir.path().join("dir").join(LOCK)).unwrap();
+    assert!(matches!(open(dir.path().join("dir")), Err(Fault::Lock { .. })));
+}
