@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::route::{Hosts, Kind};
 use crate::words::Base;
 
-use super::keys::{Admin, Cache, Gate, Limits, Log, Replay, Rewrite, Shutdown};
+use super::keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Replay, Rewrite, Shutdown};
 use super::proxy::Proxy;
 use super::shape_net::TokenHash;
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub replay: Replay,
     /// What is kept.
     pub cache: Cache,
+    /// Attachments on disk.
+    pub cache_disk: CacheDisk,
     /// What is changed on the way.
     pub rewrite: Rewrite,
     /// At most 200; names differ, and no token belongs to two.
@@ -49,7 +51,7 @@ impl Config {
             ("upstream", self.upstream != other.upstream),
             ("gate", self.gate != other.gate),
             ("replay", self.replay != other.replay),
-            ("cache", self.cache != other.cache),
+            ("cache", (&self.cache, &self.cache_disk) != (&other.cache, &other.cache_disk)),
             ("rewrite", self.rewrite != other.rewrite),
             ("tenant", self.tenants != other.tenants),
             ("admin", self.admin != other.admin),

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::time::Instant;
+
+use crate::body::Body;
 
 use super::conditions::{self, Outcome};
 use super::judge::wanted;
@@ -20,6 +22,20 @@ pub(in crate::cache) struct Reply {
     pub(in crate::cache) headers: HeaderMap,
     /// What follows.
     pub(in crate::cache) content: Content,
+}
+
+impl Reply {
+    /// The answer itself; `read` gives the kept bytes, or a part of them.
+    pub(in crate::cache) fn with(self, read: impl FnOnce(Option<Range<u64>>) -> Body) -> Response<Body> {
+        let mut response = Response::new(match self.content {
+            Content::Nothing => Body::empty(),
+            Content::Slice(part) => read(Some(part)),
+            Content::Whole => read(None),
+        });
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
 }
 
 /// Which of the kept bytes are sent.

@@ -41,15 +41,15 @@ pub(super) struct Directives {
 
 /// What a request wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Wishes {
-    pub(super) max_age: Option<Duration>,
-    pub(super) min_fresh: Option<Duration>,
+pub(in crate::cache) struct Wishes {
+    pub(in crate::cache) max_age: Option<Duration>,
+    pub(in crate::cache) min_fresh: Option<Duration>,
     /// How stale an answer may be.
-    pub(super) max_stale: Option<Duration>,
-    pub(super) stale_if_error: Option<Duration>,
-    pub(super) no_cache: bool,
-    pub(super) no_store: bool,
-    pub(super) only_if_cached: bool,
+    pub(in crate::cache) max_stale: Option<Duration>,
+    pub(in crate::cache) stale_if_error: Option<Duration>,
+    pub(in crate::cache) no_cache: bool,
+    pub(in crate::cache) no_store: bool,
+    pub(in crate::cache) only_if_cached: bool,
 }
 
 impl Directives {
@@ -104,9 +104,14 @@ impl Directives {
     }
 }
 
+/// Whether an answer's fields forbid to keep it, or to let others have it.
+pub(in crate::cache) fn forbids_keeping(headers: &HeaderMap) -> bool {
+    Directives::of(headers).no_store
+}
+
 impl Wishes {
     /// What a request says. `Pragma: no-cache` counts where there is no Cache-Control (RFC 9111 §5.4).
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(in crate::cache) fn of(headers: &HeaderMap) -> Self {
         let mut said = Self::default();
         for member in list::of(headers, &header::CACHE_CONTROL) {
             said.note(&Member::of(member));

@@ -10,7 +10,7 @@ use super::stored::Stored;
 
 /// What came instead of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cache) enum Trouble {
+pub enum Trouble {
     /// The upstream cannot be reached, or broke the connection before an answer.
     Disconnected,
     /// The gate is closed: the upstream refuses requests for now.

@@ -118,6 +118,11 @@ impl Stored {
         }
     }
 
+    /// Whether the upstream can be asked if it still holds.
+    pub(in crate::cache) fn has_validator(&self) -> bool {
+        [header::ETAG, header::LAST_MODIFIED].iter().any(|name| self.headers.contains_key(name))
+    }
+
     /// Its entity tag, weak or strong.
     pub(super) fn etag(&self) -> Option<&[u8]> {
         list::single(&self.headers, &header::ETAG).filter(|tag| !tag.is_empty())
