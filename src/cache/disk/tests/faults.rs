@@ -1,14 +1,16 @@
+use std::io::{BufRead, BufReader};
 use std::process::Command;
 
 use super::*;
 
-/// Runs one test of this binary again in a shell that was prepared; it finds `CHILD` set.
+/// Runs one test of this binary again in a shell that was prepared; it finds `CHILD` among its arguments, where it passes
+/// for one more name of a test.
 ///
 /// `$0` is this binary and `$@` its arguments.
 fn again(test: &str, shell: &mut Command) {
     let exe = std::env::current_exe().unwrap();
     let name = format!("cache::disk::tests::faults::{test}");
-    let output = shell.arg(exe).args([&name, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let output = shell.arg(exe).args([&name, "--exact", "--nocapture", CHILD]).output().unwrap();
     let told =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
@@ -21,7 +23,7 @@ fn sh(script: &str) -> Command {
 }
 
 fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
+    std::env::args().any(|argument| argument == CHILD)
 }
 
 /// A shell with mounts of its own, if this machine allows that; a container may not.
@@ -37,7 +39,7 @@ fn mount(arguments: &[&str], dir: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-const CHILD: &str = "TOLLGATE_TEST_CHILD";
+const CHILD: &str = "as-a-child";
 
 /// A write that the system refuses half-way, by a limit on the size of files that needs no rights.
 #[tokio::test]
@@ -91,6 +93,14 @@ async fn a_full_disk_is_a_miss_and_a_count() {
     world.keep("next", b"next");
     assert_eq!(world.names().len(), 2, "what could not be removed is removed later");
     assert_eq!(world.body("next").await.unwrap(), b"next");
+    let World { dir, settings, disk, writer } = world;
+    writer.close(PATIENCE);
+    drop(disk);
+    for _ in 0..2 {
+        let output = Command::new("umount").arg(&settings.dir).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    dir.close().unwrap();
 }
 
 #[tokio::test]
@@ -113,6 +123,52 @@ async fn without_file_descriptors_a_read_is_a_miss_and_the_file_stays() {
     assert_eq!(world.body("a").await.unwrap(), b"body");
     world.keep("b", b"body");
     assert_eq!(world.body("b").await.unwrap(), b"body");
+}
+
+/// A process that is killed while it writes, again and again in the same directory.
+#[tokio::test]
+async fn a_killed_process_leaves_only_whole_contents() {
+    let length = |n: u32| usize::try_from(n % 7).unwrap() * 100_000 + 1;
+    if is_child() {
+        let dir = std::env::args().next_back().unwrap();
+        let settings = DiskSettings {
+            dir: dir.into(),
+            max_bytes: 2_000_000,
+            max_entries: 100,
+            max_queued_bytes: 1_500_000,
+        };
+        let (disk, _writer) = Disk::open(settings, Clock::system()).unwrap();
+        for n in (0..u32::MAX).cycle() {
+            disk.keep(&format!("{}", n % 40), meta(length(n % 40)), chunks(&bytes(length(n % 40), n % 40)));
+            eprintln!("kept");
+        }
+    }
+    let mut world = World::new();
+    for kept in [1, 20, 35, 50] {
+        world = world.restarted(|dir| {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["cache::disk::tests::faults::a_killed_process_leaves_only_whole_contents", "--exact"])
+                .args(["--nocapture", CHILD])
+                .arg(dir)
+                .stderr(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            assert_eq!(lines.take(kept).filter(|line| line.as_ref().unwrap() == "kept").count(), kept);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        });
+        assert_eq!(world.disk.glance().failures, 0, "nothing half-written has the name of a whole file");
+        assert!(world.disk.glance().bytes <= 2_000_000);
+        for n in 0..40 {
+            if let Some(body) = world.body(&format!("{n}")).await {
+                assert!(body == bytes(length(n), n));
+            }
+        }
+        assert_eq!(format::length(&vec![0; world.names().len()]), world.disk.glance().entries);
+    }
+    assert!(world.disk.glance().entries > 0);
 }
 
 #[tokio::test]
