@@ -186,6 +186,23 @@ async fn a_vanished_directory_is_a_miss_and_a_count() {
     assert_eq!(reader.collect().await.unwrap().to_bytes(), bytes(3 * BLOCK, 1));
 }
 
+/// On the real clock: a paused one stands still as long as a thread is in the system.
+#[tokio::test]
+async fn a_disk_that_hangs_is_a_miss_and_the_content_stays() {
+    let world = World::new();
+    world.keep("a", b"body");
+    let (path, aside) = (world.path("a"), world.dir.path().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    // Opening a pipe waits until somebody writes to it.
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(world.body("a").await.is_none());
+    assert_eq!((world.disk.glance().failures, world.disk.glance().entries), (1, 1));
+    let released = File::options().write(true).open(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    drop(released);
+    assert_eq!(world.body("a").await.unwrap(), b"body");
+}
+
 #[tokio::test]
 async fn a_file_in_the_place_of_the_directory_is_a_fault() {
     let dir = tempfile::tempdir().unwrap();
