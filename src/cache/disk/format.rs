@@ -227,7 +227,7 @@ const MAGIC: [u8; 8] = *b"tollgate";
 const VERSION: u32 = 1;
 const FIXED_BYTES: usize = 28;
 const SUM_BYTES: usize = 4;
-/// A canonical path; the server takes no request line longer than this.
+/// A canonical path; no URI of the http crate is longer.
 const MAX_KEY_BYTES: usize = 64 * 1024;
 const MAX_FIELD_BYTES: usize = 64 * 1024;
 /// What file systems hand out at least.

@@ -38,7 +38,7 @@ pub struct DiskSettings {
     pub dir: PathBuf,
     /// Bytes of all files together, heads included, each in whole pages of 4 KiB.
     pub max_bytes: u64,
-    /// Files at most, and entries of the index in memory.
+    /// Files at most, and entries of the index in memory, about 1 KiB each.
     pub max_entries: usize,
     /// Bytes of the bodies that wait to be written, in memory; one body is taken even if it is larger.
     pub max_queued_bytes: u64,
@@ -222,7 +222,7 @@ impl Disk {
 
     /// Forgets what is kept under the key, queued or being written; whether something was kept. Its file goes soon.
     pub fn remove(&self, key: &str) -> bool {
-        self.remove_where(|kept| kept == key) > 0
+        self.0.change(|state| state.remove(key))
     }
 
     /// Forgets contents whose key is chosen; how many were kept. Asks about each one under the lock: choose quickly.

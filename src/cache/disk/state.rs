@@ -102,8 +102,23 @@ impl State {
         }
     }
 
+    /// Forgets a content, kept, queued or being written; whether it was kept.
+    pub(super) fn remove(&mut self, key: &str) -> bool {
+        self.unqueue(|queued| queued == key);
+        let is_removed = self.index.remove(key);
+        self.is_untidy |= is_removed;
+        is_removed
+    }
+
     /// Forgets contents, kept, queued or being written, whose key is chosen; how many of them were kept.
     pub(super) fn remove_where(&mut self, is_chosen: impl Fn(&str) -> bool) -> u64 {
+        self.unqueue(&is_chosen);
+        let removed = self.index.remove_where(is_chosen);
+        self.is_untidy |= removed > 0;
+        removed
+    }
+
+    fn unqueue(&mut self, is_chosen: impl Fn(&str) -> bool) {
         let mut freed = 0;
         self.queue.retain(|job| {
             let stays = !is_chosen(&job.key);
@@ -114,9 +129,6 @@ impl State {
         if let Some(writing) = self.writing.as_mut().filter(|writing| is_chosen(&writing.key)) {
             writing.is_wanted = false;
         }
-        let removed = self.index.remove_where(is_chosen);
-        self.is_untidy |= removed > 0;
-        removed
     }
 
     /// Forgets this very content because its file failed; whether it was still kept.

@@ -250,8 +250,9 @@ async fn a_full_queue_drops_and_counts() {
     let mut world = World::new();
     world.settings.max_queued_bytes = 1024 * 1024;
     let world = world.restarted(|_| {});
+    let body = chunks(&bytes(500_000, 1));
     for n in 0..200 {
-        world.disk.keep(&format!("{n}"), meta(500_000), chunks(&bytes(500_000, 1)));
+        world.disk.keep(&format!("{n}"), meta(500_000), Arc::clone(&body));
     }
     let world = world.settled();
     let glance = world.disk.glance();
