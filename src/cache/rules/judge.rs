@@ -46,16 +46,30 @@ pub(in crate::cache) enum Why {
     VaryMiss,
 }
 
+impl Why {
+    /// The value of `fwd` in `Cache-Status`.
+    pub(in crate::cache) fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Partial => "partial",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+        }
+    }
+}
+
 /// Judges the kept answers of one URI.
 ///
 /// Among those that can answer, the fresh come before the stale, and the newer before the older.
 pub(in crate::cache) fn judge(stored: &[Arc<Stored>], request: &Parts, now: Instant) -> Verdict {
     let wishes = Wishes::of(&request.headers);
-    let verdict = if request.method == Method::GET || request.method == Method::HEAD {
-        if wishes.no_store { Verdict::Miss(Why::Request) } else { choose(stored, request, &wishes, now) }
-    } else {
-        Verdict::Miss(Why::Method)
-    };
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Verdict::Miss(Why::Method);
+    }
+    let verdict =
+        if wishes.no_store { Verdict::Miss(Why::Request) } else { choose(stored, request, &wishes, now) };
     match verdict {
         Verdict::Validate(..) | Verdict::Complete(_) | Verdict::Miss(_) if wishes.only_if_cached => {
             Verdict::Unanswerable

@@ -30,7 +30,9 @@ pub(super) use ranges::Part;
 pub(super) use stale::{Trouble, may_serve_stale};
 pub(super) use stored::{Extent, Stored};
 pub(super) use storing::{Audience, keep, keep_for, keep_under_proof};
-pub(super) use validation::{Confirmed, confirmed, merge, question, question_of_variants, update_head};
+pub(super) use validation::{
+    Confirmed, confirmed, merge, question, question_of_variants, refutes, update_head,
+};
 
 #[cfg(test)]
 mod tests;

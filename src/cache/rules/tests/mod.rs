@@ -1,1 +1,6 @@
-//! Tables for the rules, by concern.
+//! The rules, by concern.
+
+mod ranges;
+mod strangers;
+mod suite;
+mod world;
