@@ -1,6 +1,10 @@
 //! The rules, by concern.
 
+mod changing;
+mod lifetimes;
 mod ranges;
+mod selecting;
+mod serving;
 mod strangers;
-mod suite;
+mod validating;
 mod world;

@@ -196,6 +196,9 @@ impl World {
                 return self.serve(self.kept.len() - 1, request, Some(asked));
             }
         }
+        if let Some(at) = about.filter(|at| refutes(&self.kept[*at].0, &response)) {
+            self.kept.remove(at);
+        }
         if invalidates(&request.method, response.status) {
             self.kept.clear();
         }
@@ -262,4 +265,11 @@ pub(super) fn with_status(status: u16, fields: &str) -> Origin {
 
 pub(super) fn validates(fields: &str) -> Origin {
     Origin::Validates(fields.to_owned(), b"0123456789A".to_vec())
+}
+
+/// Asks, waits, asks again without anything special.
+pub(super) fn second(response: &Origin, pause: u64) -> Seen {
+    let mut world = World::new();
+    world.get("", response);
+    world.wait(pause).get("", response)
 }
