@@ -1,5 +1,7 @@
 //! Ranges: of wholes, of parts, and what is asked to make a part whole.
 
+use proptest::prelude::*;
+
 use super::super::*;
 use super::world::{Origin, World, says};
 
@@ -276,4 +278,37 @@ fn parts_and_wholes_take_each_others_place_in_order() {
         keep(&request, &world.response(200, "Cache-Control: max-age=60\nVary: Foo"), &world.timing());
     let other = world.request("GET", "Foo: 1");
     assert!(!varied.unwrap().0.is_replaced_by(&whole(""), &other), "another variant stays");
+}
+
+proptest! {
+    #[test]
+    fn a_slice_of_a_part_is_what_its_content_range_says(
+        first in 0_u64..12,
+        span in 1_u64..12,
+        rest in 0_u64..12,
+        length in 0_u64..12,
+        asked in "bytes=([0-9]|1[0-9])?-([0-9]|[12][0-9])?",
+        then in "bytes=([0-9]|1[0-9])?-([0-9]|[12][0-9])?",
+    ) {
+        let world = World::new();
+        let total = first + span + rest;
+        let fields = format!(
+            "Cache-Control: max-age=60\nContent-Length: {length}\nContent-Range: bytes {first}-{}/{total}",
+            first + span - 1
+        );
+        let request = world.request("GET", &format!("Range: {asked}"));
+        let kept = keep(&request, &world.response(206, &fields), &world.timing());
+        let Some(stored) = kept.and_then(|(stored, _)| stored.finished(length)) else {
+            prop_assert!(span != length, "a sound part is kept");
+            return Ok(());
+        };
+        let reply = answer(&stored, &world.request("GET", &format!("Range: {then}")), world.now());
+        let Content::Slice(slice) = reply.content else { return Ok(()) };
+        prop_assert!(slice.start < slice.end && slice.end <= length);
+        if span == length {
+            let (from, to) = (first + slice.start, first + slice.end - 1);
+            let said = format!("bytes {from}-{to}/{total}");
+            prop_assert_eq!(reply.headers.get("content-range").unwrap().to_str().unwrap(), said);
+        }
+    }
 }

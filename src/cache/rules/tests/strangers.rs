@@ -114,7 +114,7 @@ fn with(world: &World, base: &str, name: &'static str, value: &[u8]) -> Option<H
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1000)))]
 
     #[test]
     fn nothing_panics_and_slices_lie_within_the_body(
