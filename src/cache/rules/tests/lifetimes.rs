@@ -87,6 +87,7 @@ fn cache_control_is_read_as_a_list_of_directives() {
         ("no-store", "no-store", false),
         ("no-store in another case", "No-StOrE, max-age=3600", false),
         ("no-store behind an open quote", r#"max-age=3600, x="y, no-store"#, false),
+        ("a lifetime in an open quote", r#"x="y, max-age=3600"#, false),
         ("any lifetime behind an open quote", r#"x="max-age=3600"#, false),
         ("no-cache", "max-age=10000, no-cache", false),
         ("no-cache in another case", "max-age=10000, No-CaChE", false),

@@ -75,6 +75,7 @@ fn requests_say_what_they_will_have() {
     for (name, fields, wish, is_cached) in [
         ("ccreq-ma0", fresh, "Cache-Control: max-age=0", false),
         ("ccreq-ma1", fresh, "Cache-Control: max-age=1", false),
+        ("ccreq-ma2", fresh, "Cache-Control: max-age=2", false),
         ("ccreq-ma10", fresh, "Cache-Control: max-age=10", true),
         ("ccreq-magreaterage", "Cache-Control: max-age=3600\nAge: 1800", "Cache-Control: max-age=600", false),
         ("ccreq-max-stale", "Cache-Control: max-age=2", "Cache-Control: max-stale=1000", true),
