@@ -283,6 +283,8 @@ fn parts_and_wholes_take_each_others_place_in_order() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
     #[test]
     fn a_slice_of_a_part_is_what_its_content_range_says(
         first in 0_u64..12,
