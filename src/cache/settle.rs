@@ -180,8 +180,10 @@ impl Shared {
             }
             (_, None) => rules::keep(head, &answer, timing),
         };
-        if kept.is_none() && answer.status.is_success() {
-            plan.asked.found().into_iter().for_each(|outdated| self.forget(plan, outdated));
+        if let Some(found) = plan.asked.found()
+            && (kept.is_none() && answer.status.is_success() || rules::refutes(&found.stored, &answer))
+        {
+            self.forget(plan, found);
         }
         if !is_shareable(plan.kind, &answer, kept.is_some()) {
             slot.part();

@@ -48,6 +48,12 @@ pub(super) fn parse(text: &[u8]) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+/// An IMF-fixdate. A clock that is wildly wrong shows as the first or the last moment that the form can say.
+pub(super) fn written(at: SystemTime) -> String {
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST);
+    httpdate::fmt_http_date(at.clamp(SystemTime::UNIX_EPOCH, last))
+}
+
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
@@ -110,6 +116,9 @@ fn days_in(year: u64, month: u64) -> u64 {
         _ => 31,
     }
 }
+
+/// 9999-12-31 23:59:59 in seconds since the epoch.
+const LAST: u64 = 253_402_300_799;
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const LONG_DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];

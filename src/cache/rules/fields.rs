@@ -16,7 +16,7 @@ pub(super) fn kept(headers: &HeaderMap, said: &Directives, received: SystemTime)
         remove_unless_needed(&mut kept, name);
     }
     if !kept.contains_key(header::DATE)
-        && let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(received.max(SystemTime::UNIX_EPOCH)))
+        && let Ok(now) = HeaderValue::try_from(date::written(received))
     {
         kept.insert(header::DATE, now);
     }

@@ -51,11 +51,11 @@ pub(in crate::cache) enum Why {
 /// Among those that can answer, the fresh come before the stale, and the newer before the older.
 pub(in crate::cache) fn judge(stored: &[Arc<Stored>], request: &Parts, now: Instant) -> Verdict {
     let wishes = Wishes::of(&request.headers);
-    let verdict = if request.method == Method::GET || request.method == Method::HEAD {
-        if wishes.no_store { Verdict::Miss(Why::Request) } else { choose(stored, request, &wishes, now) }
-    } else {
-        Verdict::Miss(Why::Method)
-    };
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Verdict::Miss(Why::Method);
+    }
+    let verdict =
+        if wishes.no_store { Verdict::Miss(Why::Request) } else { choose(stored, request, &wishes, now) };
     match verdict {
         Verdict::Validate(..) | Verdict::Complete(_) | Verdict::Miss(_) if wishes.only_if_cached => {
             Verdict::Unanswerable

@@ -104,7 +104,8 @@ pub(super) fn store(
     }
     let terms = Terms::of(said, status, headers, timing.received_wall);
     let is_explicit = explicit_lifetime(said, headers, timing.received_wall).is_some();
-    let has_validator = [header::ETAG, header::LAST_MODIFIED].iter().any(|name| headers.contains_key(name));
+    let has_validator =
+        [header::ETAG, header::LAST_MODIFIED].iter().any(|name| list::single(headers, name).is_some());
     let may_be_used = !terms.needs_proof
         && (terms.lifetime > Duration::ZERO
             || is_explicit && terms.stale_while_revalidate > Duration::ZERO

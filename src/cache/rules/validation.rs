@@ -25,8 +25,8 @@ pub(in crate::cache) struct Confirmed {
 
 /// The request that asks whether a kept answer still holds: with its validators in place of the client's conditions.
 ///
-/// A range is asked for again only if a part is kept. Without validators it is the client's request, unchanged but for
-/// its range.
+/// A range is asked for again only if a part is kept. Without validators it is the client's request, unchanged: what comes
+/// is an answer of its own, and a 304 the client's.
 pub(in crate::cache) fn question(stored: &Stored, request: &Parts) -> Parts {
     let mut asked = request.clone();
     let validators =
@@ -35,13 +35,13 @@ pub(in crate::cache) fn question(stored: &Stored, request: &Parts) -> Parts {
         .into_iter()
         .filter_map(|(kept, condition)| Some((condition, validator(stored, &kept)?)))
         .collect();
-    if !stated.is_empty() {
-        drop_conditions(&mut asked.headers);
-        asked.headers.extend(stated);
+    if stated.is_empty() {
+        return asked;
     }
+    drop_conditions(&mut asked.headers);
+    asked.headers.extend(stated);
     if !matches!(stored.extent, Extent::Part(_)) {
         asked.headers.remove(header::RANGE);
-        asked.headers.remove(header::IF_RANGE);
     }
     asked
 }
@@ -116,6 +116,18 @@ pub(in crate::cache) fn update_head(
         .then(|| update(stored, request, &head.headers, timing))
 }
 
+/// Whether the answer to a [`question`] shows that what is kept no longer holds, even if nothing may be kept in its place.
+///
+/// A full answer refutes what was asked about by its validators (RFC 9111 §4.3.3); a refusal takes back what an earlier
+/// answer allowed. Errors of the upstream, and answers that speak of the moment or of the request, refute nothing.
+pub(in crate::cache) fn refutes(stored: &Stored, response: &Answer) -> bool {
+    let status = response.status;
+    let was_asked_about =
+        [header::ETAG, header::LAST_MODIFIED].iter().any(|name| validator(stored, name).is_some());
+    let is_full = status.is_success() || status.is_redirection() && status != StatusCode::NOT_MODIFIED;
+    is_full && was_asked_about || status.is_client_error() && !PASSING.contains(&status.as_u16())
+}
+
 fn update(stored: &Stored, request: &Parts, newer: &HeaderMap, timing: &Timing) -> Confirmed {
     let headers = fields::merged(&stored.headers, newer);
     let said = Directives::of(&headers);
@@ -158,3 +170,6 @@ pub(super) fn drop_conditions(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+/// Refusals that say nothing about what is kept: timeouts, conditions, ranges, too early, too many.
+const PASSING: [u16; 5] = [408, 412, 416, 425, 429];

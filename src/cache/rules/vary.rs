@@ -29,6 +29,9 @@ impl Selection {
         for line in response.get_all(header::VARY) {
             for member in list::members(line.as_bytes()).all {
                 let name = HeaderName::from_bytes(member).ok().filter(|_| member != b"*")?;
+                if names.len() == MOST_NAMES {
+                    return None;
+                }
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -132,6 +135,9 @@ fn is_favourite(request: &HeaderMap, stored: &HeaderMap) -> bool {
 
 /// Fields whose values are credentials.
 const SECRET: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+
+/// An answer that depends on more fields than this will hardly be asked for twice.
+const MOST_NAMES: usize = 32;
 
 /// Roughly what one remembered field costs besides its bytes.
 const FIXED: usize = 64;
