@@ -49,7 +49,7 @@ pub(in crate::cache) enum Content {
     Whole,
 }
 
-/// Answers a request from what [`super::judge`] chose, or from what another rule keeps.
+/// Answers a request from what [`super::judge()`] chose, or from what another rule keeps.
 pub(in crate::cache) fn answer(stored: &Stored, request: &Parts, now: Instant) -> Reply {
     let mut headers = stored.headers.clone();
     headers.insert(header::AGE, HeaderValue::from(stored.age(now).as_secs().min(OLDEST)));
