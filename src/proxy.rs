@@ -113,7 +113,13 @@ impl<T: Transport> Proxy<T> {
         let question = without_range(head);
         let errand = Errand { route, head: &question, parcel: Parcel::nothing() };
         let ticket = self.ticket(&errand, &slot);
-        let (answer, _) = self.fetch(trail, errand, ticket).await?;
+        let answer = match self.fetch(trail, errand, ticket).await {
+            Ok((answer, _)) => answer,
+            Err(problem) => {
+                self.cache.give_up(slot);
+                return Err(problem);
+            }
+        };
         match self.cache.prove(slot, (route, head), answer, patience).await {
             Proved::Fetch(slot) => {
                 self.fetch_and_keep(trail, Errand { route, head, parcel: Parcel::nothing() }, slot).await

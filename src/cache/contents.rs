@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 
 use crate::admit::Pass;
@@ -34,41 +35,66 @@ enum Obtained {
 }
 
 impl Shared {
-    /// Looks an attachment up; may wait for another request that fetches the same.
+    /// Looks an attachment up; may wait for another request that fetches or proves the same.
     pub(super) async fn lookup_content(&self, query: &Query<'_>) -> Lookup {
-        let manner = query.manner;
         let plan = ContentPlan {
             content: Key::content(query.route),
             proof: Key::proof(query.route, query.pass),
             epoch: self.marks.now(),
         };
-        let proof = self.proof(&plan.proof, query.pass);
-        let fresh = proof.filter(|proof| manner.takes_kept && !self.left(proof, manner.max_age).is_zero());
-        if query.head.method == Method::HEAD {
-            let why = if manner.takes_kept { Why::UriMiss } else { Why::Request };
-            return match &fresh {
-                Some(proof) => {
-                    let reply = rules::answer(&proof.stored, query.head, self.clock.now());
-                    Lookup::Ready(reply.with(|_| Body::empty()), Note::Hit(self.left(proof, Duration::MAX)))
-                }
-                None => Lookup::Fetch(Slot::new(query.pass, why, Plan::Content(Box::new(plan)))),
+        let (proof_key, takes_kept) = (plan.proof.clone(), query.manner.takes_kept);
+        let why = if takes_kept { Why::UriMiss } else { Why::Request };
+        let mut slot = Slot::new(query.pass, why, Plan::Content(Box::new(plan)));
+        loop {
+            let proof = self.proof(&proof_key, query.pass);
+            let fresh = proof.filter(|proof| takes_kept && !self.left(proof, query.manner.max_age).is_zero());
+            let obtained = if query.head.method == Method::HEAD {
+                self.obtain_head(query, fresh.as_deref())
+            } else {
+                self.obtain(query, &mut slot, fresh.as_deref()).await
             };
+            match (obtained, &fresh) {
+                (Obtained::Fetch, _) => return Lookup::Fetch(slot),
+                (Obtained::Kept(response), Some(proof)) => {
+                    return Lookup::Ready(response, Note::Hit(self.left(proof, Duration::MAX)));
+                }
+                (Obtained::Read(response) | Obtained::Kept(response), _) => {
+                    return Lookup::Ready(response, Note::Collapsed(slot.why));
+                }
+                (Obtained::Other | Obtained::Unproved, _) => {}
+            }
+            if self.is_to_prove(query, &proof_key, &mut slot).await {
+                return if query.head.method == Method::HEAD {
+                    Lookup::Fetch(slot)
+                } else {
+                    slot.why = if takes_kept { Why::Stale } else { Why::Request };
+                    Lookup::Prove(slot)
+                };
+            }
         }
-        let mut slot = Slot::new(query.pass, Why::UriMiss, Plan::Content(Box::new(plan)));
-        let obtained = self.obtain(query, &mut slot, fresh.as_deref()).await;
-        match (obtained, &fresh) {
-            (Obtained::Fetch, _) => Lookup::Fetch(slot),
-            (Obtained::Kept(response), Some(proof)) => {
-                Lookup::Ready(response, Note::Hit(self.left(proof, Duration::MAX)))
-            }
-            (Obtained::Read(response) | Obtained::Kept(response), _) => {
-                Lookup::Ready(response, Note::Collapsed(slot.why))
-            }
-            (Obtained::Other | Obtained::Unproved, _) => {
-                slot.why = if manner.takes_kept { Why::Stale } else { Why::Request };
-                Lookup::Prove(slot)
+    }
+
+    /// Whether this request has to ask for the proof itself; false after another one of its credential has.
+    async fn is_to_prove(&self, query: &Query<'_>, key: &Key, slot: &mut Slot) -> bool {
+        // Who wants a proof of his own for every use gets one.
+        if !query.manner.takes_kept || self.settings.proof_ttl.is_zero() {
+            return true;
+        }
+        let wanted = Wanted { key: key.clone(), fields: Box::default() };
+        let may_join = |flight: &Flight| self.may_join(flight, query);
+        match self.flights.join_or_lead(wanted, may_join, self.marks.now(), query.pass.credential()) {
+            Ok(flight) => !matches!(self.follow(query, slot, flight).await, Followed::Again),
+            Err(lead) => {
+                slot.proving = Some(lead);
+                true
             }
         }
+    }
+
+    fn obtain_head(&self, query: &Query<'_>, proof: Option<&Proof>) -> Obtained {
+        let Some(proof) = proof else { return Obtained::Unproved };
+        let reply = rules::answer(&proof.stored, query.head, self.clock.now());
+        Obtained::Kept(reply.with(|_| Body::empty()))
     }
 
     /// Judges the answer to the HEAD that a proof asks for.
@@ -86,12 +112,15 @@ impl Shared {
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => return Proved::Fetch(slot),
             status if status.is_client_error() || status.is_server_error() => {
                 self.refused(&slot, status);
+                slot.part();
                 return Proved::Said(answer, slot.note());
             }
             _ => return Proved::Fetch(slot),
         }
         let proof = self.yes(&slot, answer.headers());
         self.store.keep_proof(key, Arc::clone(&proof));
+        // Others of this credential waited for the proof: now it is theirs, too.
+        slot.proving = None;
         loop {
             return match self.obtain(query, &mut slot, Some(&proof)).await {
                 Obtained::Kept(response) => Proved::Holds(response, Note::Proved),
@@ -120,6 +149,7 @@ impl Shared {
         }
         let proof = self.yes(&slot, response.headers());
         self.store.keep_proof(plan.proof.clone(), proof);
+        slot.proving = None;
         if *method == Method::HEAD {
             return (response, Note::Forwarded(slot.why, Stored::Yes));
         }
@@ -133,20 +163,17 @@ impl Shared {
     /// What is kept, or on its way, for a tenant that was shown what `proof` says.
     async fn obtain(&self, query: &Query<'_>, slot: &mut Slot, proof: Option<&Proof>) -> Obtained {
         let (key, manner) = (Key::content(query.route), query.manner);
+        // A file that cannot be read now may still be there.
+        let mut is_unreadable = false;
         loop {
-            if let Some(whole) = self.whole(&key) {
+            if let Some(whole) = self.whole(&key).filter(|_| !is_unreadable) {
                 let Some(proof) = proof else { return Obtained::Unproved };
                 if !is_same(whole.shape(), &proof.stored.headers) {
                     return Obtained::Other;
                 }
-                let reply = rules::answer(&proof.stored, query.head, self.clock.now());
-                let part = match &reply.content {
-                    Bytes::Nothing => return Obtained::Kept(reply.with(|_| Body::empty())),
-                    Bytes::Slice(part) => Some(part.clone()),
-                    Bytes::Whole => None,
-                };
-                if let Some(body) = whole.read(part).await {
-                    return Obtained::Kept(reply.with(|_| body));
+                match self.read(&whole, proof, query.head).await {
+                    Some(response) => return Obtained::Kept(response),
+                    None => is_unreadable = true,
                 }
             }
             if !manner.wants_whole {
@@ -158,7 +185,7 @@ impl Shared {
             let flight = match self.flights.join_or_lead(wanted, may_join, epoch, credential) {
                 Ok(flight) => flight,
                 // Whoever led before may have finished since.
-                Err(_lead) if self.whole(&key).is_some() => continue,
+                Err(_lead) if !is_unreadable && self.whole(&key).is_some() => continue,
                 Err(lead) => {
                     slot.lead = Some(lead);
                     return Obtained::Fetch;
@@ -179,6 +206,17 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// The client's answer from kept bytes, under the fields of its own proof; none if they cannot be read.
+    async fn read(&self, whole: &Whole, proof: &Proof, head: &Parts) -> Option<Response<Body>> {
+        let reply = rules::answer(&proof.stored, head, self.clock.now());
+        let body = match &reply.content {
+            Bytes::Nothing => Body::empty(),
+            Bytes::Slice(part) => whole.read(Some(part.clone())).await?,
+            Bytes::Whole => whole.read(None).await?,
+        };
+        Some(reply.with(|_| body))
     }
 
     /// What the API has said to this credential and has not taken back.

@@ -26,7 +26,10 @@ pub struct Slot {
     pub(super) why: Why,
     pub(super) followed_for: Duration,
     pub(super) plan: Plan,
+    /// Others wait for the answer.
     pub(super) lead: Option<Lead>,
+    /// Others of the same credential wait for the proof.
+    pub(super) proving: Option<Lead>,
 }
 
 /// What the cache does with the answer.
@@ -116,7 +119,7 @@ pub(super) struct Write {
 
 impl Slot {
     pub(super) fn new(pass: &Pass, why: Why, plan: Plan) -> Self {
-        Self { pass: pass.clone(), why, followed_for: Duration::ZERO, plan, lead: None }
+        Self { pass: pass.clone(), why, followed_for: Duration::ZERO, plan, lead: None, proving: None }
     }
 
     /// For whom.
@@ -136,9 +139,7 @@ impl Slot {
 
     /// Nobody shall wait for this request any longer.
     pub(super) fn part(&mut self) {
-        if let Some(lead) = self.lead.take() {
-            lead.part();
-        }
+        self.lead.take().into_iter().chain(self.proving.take()).for_each(Lead::part);
     }
 
     /// A slot for unit tests of the rooms that need one.

@@ -190,6 +190,7 @@ impl Growing {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Compact {
     Now,
     WhenDue,

@@ -30,9 +30,7 @@ pub(super) use partial::{Joined, combine, continuation};
 pub(super) use stale::may_serve_stale;
 pub(super) use stored::{Extent, Stored};
 pub(super) use storing::{Audience, keep, keep_for, keep_under_proof};
-pub(super) use validation::{
-    confirmed, merge, question, question_of_variants, refutes, update_head,
-};
+pub(super) use validation::{confirmed, merge, question, question_of_variants, refutes, update_head};
 
 #[cfg(test)]
 mod tests;
