@@ -11,6 +11,7 @@ mod flags;
 mod keys;
 mod layers;
 mod proxy;
+mod rows;
 mod rules;
 mod section;
 mod settings;
@@ -36,6 +37,7 @@ pub use units::{duration, show_duration, show_size, size};
 use fault::quote;
 use keys::{ListenKeys, RootKeys, TlsKeys, UpstreamKeys};
 use layers::Layers;
+use rows::Rows;
 
 /// Everything a configuration is made of. Precedence: flags, environment, file, built-in default.
 #[derive(Debug, Clone)]
@@ -77,7 +79,8 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
     let keys = keys();
     let known: Vec<_> = keys.iter().map(|key| key.path).collect();
     let document = sources.file.as_ref().map(|file| file::read(file, &known, &mut faults));
-    let (values, rows) = document.map_or((vec![], vec![]), |document| (document.values, document.tenants));
+    let (values, rows) = document.map_or((vec![], vec![]), |document| (document.values, document.rows));
+    let mut rows = Rows::new(rows);
 
     let mut layers = Layers::new(Place::Default);
     values.into_iter().for_each(|(key, written)| layers.add(key, written));
@@ -90,16 +93,18 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
         }
     }
 
-    let (tenants, rows): (Vec<_>, Vec<_>) = tenants::read(rows, &mut faults).into_iter().unzip();
-    let config = build(&mut layers, sources, tenants);
+    let config = build(&mut layers, &mut rows, sources);
     layers.drain_faults(&mut faults);
+    rows.drain_faults(&mut faults);
     match config {
-        Some(config) if faults.is_empty() => Ok((config, describe::describe(&layers.into_taken(), &rows))),
+        Some(config) if faults.is_empty() => {
+            Ok((config, describe::describe(&layers.into_taken(), &rows.into_taken())))
+        }
         _faulty => Err(Faults::new(faults)),
     }
 }
 
-fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option<Config> {
+fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Config> {
     let root = RootKeys::take(layers);
     let listen = ListenKeys::take(layers);
     let tls = TlsKeys::take(layers);
@@ -117,7 +122,7 @@ fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option
         state_dir: root?.state_dir.unwrap_or_else(|| env::default_state_dir(&sources.env)),
         listen: rules::listen(listen?, tls?, layers),
         upstream: rules::upstream(upstream?, ProxyEnvironment::find(&sources.env), layers),
-        tenants,
+        tenants: tenants::take(rows),
     };
     rules::cache(&config.cache, layers);
     rules::addresses(&config.listen, &config.admin, layers);
