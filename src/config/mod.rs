@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+mod cache_rules;
 mod choice;
 mod describe;
 mod env;
@@ -18,6 +19,7 @@ mod settings;
 mod shape;
 mod shape_net;
 mod shape_of;
+mod shape_route;
 mod tenants;
 mod units;
 mod written;
@@ -30,7 +32,7 @@ pub use flags::Overrides;
 pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Replay, Rewrite, Shutdown, keys};
 pub use proxy::{Proxy, ProxyEnvironment, ProxyUrl};
 pub use section::Key;
-pub use settings::{Certificate, Config, Listen, Resolve, Tenant, Upstream};
+pub use settings::{Certificate, Config, Listen, Resolve, RouteTtl, Tenant, Upstream};
 pub use shape_net::TokenHash;
 pub use units::{duration, show_duration, show_size, size};
 
@@ -122,9 +124,11 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
         state_dir: root?.state_dir.unwrap_or_else(|| env::default_state_dir(&sources.env)),
         listen: rules::listen(listen?, tls?, layers),
         upstream: rules::upstream(upstream?, ProxyEnvironment::find(&sources.env), layers),
+        cache_rules: cache_rules::take(rows),
         tenants: tenants::take(rows),
     };
     rules::cache(&config.cache, layers);
+    rules::cache_rules(&config.cache_rules, config.upstream.kind, layers);
     rules::addresses(&config.listen, &config.admin, layers);
     rules::loops(&config.listen, &config.upstream, layers);
     layers.show_instead("state_dir", quote(&config.state_dir.to_string_lossy()));

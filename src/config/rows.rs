@@ -17,6 +17,10 @@ pub(super) struct TableArray {
     pub(super) are_bounded: &'static str,
 }
 
+/// How long answers of some routes are kept.
+pub(super) const CACHE_RULE: TableArray =
+    TableArray { path: "cache.rule", row: "rule", most: 32, are_bounded: "rules" };
+
 /// Tenants with names; each name is a label of metrics (OPS 2).
 pub(super) const TENANT: TableArray =
     TableArray { path: "tenant", row: "tenant", most: 200, are_bounded: "tenants have names" };
@@ -24,7 +28,7 @@ pub(super) const TENANT: TableArray =
 impl TableArray {
     /// The array of that path.
     pub(super) fn named(path: &str) -> Option<&'static Self> {
-        const ALL: &[TableArray] = &[TENANT];
+        const ALL: &[TableArray] = &[CACHE_RULE, TENANT];
         ALL.iter().find(|array| array.path == path)
     }
 

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::super::rows::{TENANT, TableArray};
+use super::super::rows::{CACHE_RULE, TENANT, TableArray};
 use super::*;
 
 #[test]
@@ -40,6 +40,14 @@ fn every_array_of_tables_is_explained_and_has_keys() {
     for array in arrays {
         assert!(ARRAYS.iter().any(|(explained, _note)| explained == array), "{}", array.path);
     }
+}
+
+#[test]
+fn the_rule_in_the_default_file_is_one() {
+    let (_, rest) = DEFAULT_FILE.split_once("\n# [[cache.rule]]\n").unwrap();
+    let (rule, _) = rest.split_once("\n\n").unwrap();
+    let text = format!("[[cache.rule]]\n{}", rule.replace("\n#", "\n"));
+    assert_eq!(load(&file(&text)).unwrap().cache_rules.len(), 1, "{text}");
 }
 
 #[test]
@@ -95,10 +103,19 @@ fn default_file() -> String {
                 writeln!(text, "#   # {line}").unwrap();
             }
             let name = key.path.rsplit('.').next().unwrap();
-            writeln!(text, "#   {name} = {}", key.default).unwrap();
+            writeln!(text, "#   {name} = {}", example(key)).unwrap();
         }
     }
     text
+}
+
+/// A value that shows how to write a key: its default, but where a row without one says nothing.
+fn example(key: &Key) -> &str {
+    match key.path {
+        "cache.rule.path" => r#""/v1/people/{id}""#,
+        "cache.rule.ttl" => r#""30s""#,
+        _rest => &key.default,
+    }
 }
 
 fn wrap(text: &str) -> Vec<String> {
@@ -158,11 +175,21 @@ const FILE_HEAD: &str = r#"# Tollgate's configuration: every key, at its default
 "#;
 
 /// What stands before the keys of each array of tables.
-const ARRAYS: &[(TableArray, &str)] = &[(
-    TENANT,
-    "One [[tenant]] for each bot or person with a name in logs and metrics, at most 200; the others are \
+const ARRAYS: &[(TableArray, &str)] = &[
+    (
+        CACHE_RULE,
+        "One [[cache.rule]] for each path whose answers are kept for a while whatever the API says of them, at \
+         most 32; there is none by default. Beware: bots decide about access by these answers. For as long as \
+         the rule says, a bot may still see a member who has been removed, or miss one who has been added. A \
+         write through this proxy ends that for the paths that begin with the same word after /v1; of changes \
+         made anywhere else the proxy hears nothing.",
+    ),
+    (
+        TENANT,
+        "One [[tenant]] for each bot or person with a name in logs and metrics, at most 200; the others are \
          told apart by a hash of their token. A tenant may own several tokens.",
-)];
+    ),
+];
 
 const PAGE_HEAD: &str = r#"# Configuration
 
