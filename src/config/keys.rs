@@ -186,7 +186,7 @@ section! {
         /// Most bytes kept in memory, bodies and headers.
         memory: u64 = Size(1 << 20, 1 << 40), "256MiB";
         /// Most bytes of one answer that is kept; at most half of `cache.memory`.
-        max_entry: u64 = Size(1, 1 << 40), "128MiB";
+        max_entry: u64 = Size(1, 1 << 31), "128MiB";
         /// Most bytes of answers that are on their way into the cache, all together, besides `cache.memory`; what finds no
         /// room streams past. "": half of `cache.memory`.
         fill: Option<u64> = Optional(Size(1 << 20, 1 << 40)), "";
