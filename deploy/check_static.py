@@ -1,8 +1,9 @@
 """Runs a static tollgate in an empty root, in a network of its own. Called by check-static.sh.
 
 The empty root holds what the image holds: the binary, its configuration, a CA bundle, two directories, and of all that
-a container runtime adds only resolv.conf, /dev/random and /dev/urandom: a static binary takes its random bytes there. The bundle's only CA is the simulator's, and the name webexapis.com is
-answered by a name server here: so the binary must find the bundle, ask the name server and verify the certificate.
+a container runtime adds only resolv.conf, /dev/random and /dev/urandom: a static binary takes its random bytes there.
+The bundle's only CA is the simulator's, and the name webexapis.com is answered by a name server here: so the binary must
+find the bundle, ask the name server and verify the certificate.
 """
 
 import fcntl

@@ -15,16 +15,14 @@ import requests
 import yaml
 
 from kustomize import containers_of, render
+from shipped import drained_in, memory_needed, seconds, settings, size, tollgate
 from world import BINARY, ROOT, TIMEOUT, Process
 
 FOLDER = ROOT / "deploy/kustomize"
 OVERLAYS = ["gateway", "sidecar", "name-override"]
 # Native sidecars came with 1.29.
 VERSIONS = ["1.29", kubernetes_validate.latest_version()]
-CONFIGS = sorted(path.relative_to(ROOT) for path in (ROOT / "deploy").rglob("*.toml"))
-# Code, threads, TLS and the allocator's slack, and what a connection may hold (SECURITY 3).
-HEADROOM = 96 << 20
-CONNECTION = 32 << 10
+CONFIGS = sorted(path.relative_to(ROOT) for name in ("config", "deploy") for path in (ROOT / name).rglob("*.toml"))
 
 NAMES = {"type": "string", "minLength": 1}
 ISSUER = {"type": "object", "required": ["name", "kind"], "additionalProperties": False,
@@ -115,30 +113,6 @@ def gateway(tmp_path):
     return Rendered("gateway", tmp_path)
 
 
-def tollgate(*arguments, environment=None):
-    done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=TIMEOUT, env=environment)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return done.stdout
-
-
-def settings(file):
-    return tomllib.loads(tollgate("config", "--config", file, environment={}))
-
-
-def size(text):
-    """Of a configuration or a manifest, in bytes."""
-    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
-    units |= {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
-    unit = next(unit for unit in units if text.endswith(unit))
-    return int(text.removesuffix(unit)) * units[unit]
-
-
-def seconds(text):
-    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-    unit = next(unit for unit in units if text.endswith(unit))
-    return int(text.removesuffix(unit)) * units[unit]
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_is_valid_for_the_oldest_and_the_newest_kubernetes(rendered, version):
     for found in rendered.objects:
@@ -169,8 +143,11 @@ def test_a_real_kustomize_renders_the_same(overlay):
         pytest.skip("this machine has neither kustomize nor kubectl")
     done = subprocess.run([*command, FOLDER / "overlays" / overlay], capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
-    keyed = lambda objects: {(found["kind"], found["metadata"]["name"]): found for found in objects}
-    assert keyed(yaml.safe_load_all(done.stdout)) == keyed(render(FOLDER / "overlays" / overlay))
+    theirs, ours = (
+        {(found["kind"], found["metadata"]["name"]): found for found in objects}
+        for objects in (yaml.safe_load_all(done.stdout), render(FOLDER / "overlays" / overlay))
+    )
+    assert theirs == ours
 
 
 def test_every_component_is_used_by_an_overlay():
@@ -220,8 +197,7 @@ def test_the_container_reads_the_configuration_that_is_mounted(rendered):
 
 
 def test_a_drain_ends_before_the_pod_is_killed(rendered):
-    shutdown = rendered.settings["shutdown"]
-    assert seconds(shutdown["delay"]) + seconds(shutdown["drain"]) < rendered.pod["terminationGracePeriodSeconds"]
+    assert drained_in(rendered.settings) < rendered.pod["terminationGracePeriodSeconds"]
 
 
 def test_readiness_is_seen_before_the_listener_closes(gateway):
@@ -231,9 +207,7 @@ def test_readiness_is_seen_before_the_listener_closes(gateway):
 
 
 def test_the_memory_limit_covers_what_the_settings_allow(rendered):
-    cache, gate, limits = (rendered.settings[section] for section in ("cache", "gate", "limits"))
-    needed = size(cache["memory"]) + size(cache["max_entry"]) + size(gate["max_waiting_bytes"])
-    needed += limits["connections"] * CONNECTION + HEADROOM
+    needed = memory_needed(rendered.settings)
     resources = rendered.container["resources"]
     assert needed <= size(resources["limits"]["memory"]) <= 1.5 * needed
     assert resources["requests"]["memory"] == resources["limits"]["memory"]

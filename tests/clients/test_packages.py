@@ -11,15 +11,13 @@ import tomllib
 
 import pytest
 
-from test_kubernetes import CONNECTION, HEADROOM, seconds, settings, size
+from shipped import drained_in, files_needed, memory_needed, settings, size
 from world import BINARY, ROOT, TIMEOUT, Process
 
 CARGO = tomllib.loads((ROOT / "Cargo.toml").read_text())
 PACKAGE = CARGO["package"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 UNIT = ROOT / "deploy/systemd/tollgate.service"
-# From where a body no longer waits in memory but in a file (GATE 8).
-SPOOLED_FROM = 64 << 10
 
 
 def instructions(name):
@@ -86,8 +84,10 @@ def test_the_image_runs_a_user_without_rights_on_directories_of_its_own():
 
 def test_the_image_is_built_with_a_compiler_that_suffices():
     (argument,) = instructions("ARG")
-    version = lambda text: tuple(map(int, text.split(".")))[:2]
-    assert version(argument.partition("=")[2]) >= version(PACKAGE["rust-version"])
+    offered, needed = (
+        [int(part) for part in text.split(".")[:2]] for text in (argument.partition("=")[2], PACKAGE["rust-version"])
+    )
+    assert offered >= needed
 
 
 @pytest.mark.parametrize("instruction", ["CMD", "HEALTHCHECK"])
@@ -116,13 +116,9 @@ def test_systemd_understands_the_unit(tmp_path):
 def test_the_units_limits_cover_what_the_defaults_allow(tmp_path):
     (tmp_path / "empty.toml").write_text("")
     defaults, wanted = settings(tmp_path / "empty.toml"), {name: values[0] for name, values in unit().items()}
-    shutdown, cache, gate = (defaults[section] for section in ("shutdown", "cache", "gate"))
-    assert seconds(shutdown["delay"]) + seconds(shutdown["drain"]) < int(wanted["TimeoutStopSec"])
-    connections = defaults["limits"]["connections"]
-    memory = size(cache["memory"]) + size(cache["max_entry"]) + size(gate["max_waiting_bytes"])
-    assert memory + connections * CONNECTION + HEADROOM <= size(wanted["MemoryMax"] + "iB")
-    files = connections + gate["max_in_flight"] + size(defaults["replay"]["spool_size"]) // SPOOLED_FROM
-    assert files <= int(wanted["LimitNOFILE"])
+    assert drained_in(defaults) < int(wanted["TimeoutStopSec"])
+    assert memory_needed(defaults) <= size(wanted["MemoryMax"] + "iB")
+    assert files_needed(defaults) <= int(wanted["LimitNOFILE"])
 
 
 def test_the_package_installs_what_there_is():
@@ -144,7 +140,7 @@ def test_the_package_makes_the_directory_of_credentials_that_the_unit_loads():
     (credentials,) = unit()["LoadCredential"]
     directory = credentials.partition(":")[2]
     scripts = ROOT / PACKAGE["metadata"]["deb"]["maintainer-scripts"]
-    assert f"mkdir -p -m 0700 {directory}" in (scripts / "postinst").read_text()
+    assert f"mkdir -m 0700 {directory}" in (scripts / "postinst").read_text()
     assert directory in (scripts / "postrm").read_text()
 
 
