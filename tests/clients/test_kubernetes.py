@@ -314,6 +314,16 @@ def test_the_gateways_certificate_carries_the_names_that_are_answered(gateway):
     assert gateway.settings["listen"]["hosts"] == list(itertools.accumulate(parts, "{}.{}".format))
 
 
+def test_a_tenants_token_is_read_where_its_secret_is_mounted(gateway, tmp_path):
+    lines = gateway.file.read_text().splitlines()
+    example = [line.removeprefix("# ") for line in lines[lines.index("# [[tenant]]") :]]
+    path = tmp_path / "named.toml"
+    path.write_text("\n".join(example))
+    tollgate("check", "--config", path)
+    (file,) = tomllib.loads(path.read_text())["tenant"][0]["token_files"]
+    assert gateway.volume_at(file)["secret"] == {"secretName": "tollgate-tokens", "defaultMode": 0o440, "optional": True}
+
+
 def test_the_sidecars_metrics_are_scraped(tmp_path, gateway):
     sidecar = Rendered("sidecar", tmp_path)
     (monitor,) = gateway.all("PodMonitor")
