@@ -26,7 +26,7 @@ def settings(file):
 def memory_needed(wanted):
     """The most bytes of memory that these settings allow."""
     cache, gate, limits = (wanted[section] for section in ("cache", "gate", "limits"))
-    kept = size(cache["memory"]) + size(cache["max_entry"]) + size(gate["max_waiting_bytes"])
+    kept = size(cache["memory"]) + size(cache["fill"]) + size(gate["max_waiting_bytes"])
     return kept + limits["connections"] * CONNECTION + HEADROOM
 
 
