@@ -116,6 +116,7 @@ impl Store {
 
     pub(super) fn keep_content(&self, key: Key, content: Content) {
         self.items.insert(key, Item::Content(Arc::new(content)));
+        self.make_room();
     }
 
     pub(super) fn keep_proof(&self, key: Key, proof: Arc<Proof>) {
@@ -133,6 +134,12 @@ impl Store {
             let excess = (remaining.len() + 1).saturating_sub(MAX_VARIANTS);
             Op::Put(Item::Variants(remaining.into_iter().skip(excess).chain([variant]).collect()))
         });
+        self.make_room();
+    }
+
+    /// moka does it by itself after some dozens of writes: too late for bodies of any size.
+    fn make_room(&self) {
+        self.items.run_pending_tasks();
     }
 
     /// Drops some of the answers under a key.
