@@ -77,6 +77,7 @@ fn shipped() -> Rooms {
         burst: 1_000_000,
         memory: 256 * MIB,
         max_entry: 128 * MIB,
+        fill: 128 * MIB,
         ..Rooms::wide()
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Rooms {
     pub(crate) memory: u64,
     /// Largest body kept.
     pub(crate) max_entry: u64,
+    /// Bytes on their way into the cache, all together.
+    pub(crate) fill: u64,
     /// How long the API's yes is good for.
     pub(crate) proof_ttl: Duration,
     /// Whom a refusal stops.
@@ -50,6 +52,7 @@ impl Rooms {
             cache: cache::Mode::On,
             memory: 64 * 1024 * 1024,
             max_entry: 8 * 1024 * 1024,
+            fill: 64 * 1024 * 1024,
             proof_ttl: Duration::from_secs(60),
             scope: Scope::Auto,
             rules: HashMap::new(),
@@ -77,7 +80,7 @@ impl Rooms {
                     mode: self.cache,
                     memory: self.memory,
                     max_entry: self.max_entry,
-                    fill: self.memory,
+                    fill: self.fill,
                     finish_percent: 50,
                     proof_ttl: self.proof_ttl,
                     rules: self.rules.clone(),
