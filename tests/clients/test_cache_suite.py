@@ -127,6 +127,14 @@ def test_tollgate_passes_what_both_editions_of_the_suite_require(outcome, capsys
 
 
 @pytest.mark.timeout(3 * LIMIT)
+def test_what_the_suite_calls_optimal_does_not_sink(outcome):
+    results, _ = outcome
+    optimal = [name for name, test in results.items() if test["kind"] == "optimal"]
+    failed = told(optimal, results)
+    assert len(optimal) - len(failed) >= FLOOR["optimal_at_least"], "\n".join(failed)
+
+
+@pytest.mark.timeout(3 * LIMIT)
 def test_where_the_newest_edition_requires_the_opposite_tollgate_does_the_opposite(outcome):
     results, _ = outcome
     failed = [name for name, reason in turned_round().items() if not is_opposite(name, reason, results)]
