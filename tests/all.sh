@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold, on a machine that has cargo, python3, gcc and the package registries.
+# Everything that must hold, on a machine that has cargo, node, python3, gcc and the package registries.
 # No arguments, no questions; stops at the first failure. Soak, fuzzing and comparisons have commands of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
