@@ -7,8 +7,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY config config
 # Only what the binary is made of is copied, so the other targets of Cargo.toml get empty files.
-RUN mkdir -p benches/strategies tests/it /empty \
-    && touch benches/core.rs benches/path.rs benches/strategies/main.rs tests/architecture.rs tests/it/main.rs
+RUN mkdir -p benches/strategies benches/traffic tests/it /empty \
+    && touch benches/core.rs benches/path.rs benches/strategies/main.rs benches/traffic/main.rs tests/architecture.rs tests/it/main.rs
 # With the target named, the flag concerns the program and not the build scripts.
 RUN rustc -vV > /tmp/rustc \
     && sed -n 's/^host: //p' /tmp/rustc > /tmp/target \

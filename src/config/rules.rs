@@ -6,11 +6,12 @@ use crate::route::{Hosts, Kind};
 use crate::words::{Base, Scheme};
 
 use super::choice::ResolveBy;
-use super::fault::Place;
+use super::fault::{Place, quote};
 use super::keys::{Admin, Cache, ListenKeys, TlsKeys, UpstreamKeys};
 use super::layers::Layers;
 use super::proxy::{Proxy, ProxyChoice, ProxyEnvironment};
 use super::settings::{Certificate, Listen, Resolve, RouteTtl, Upstream};
+use super::units::show_size;
 
 /// The listeners of the data path.
 pub(super) fn listen(keys: ListenKeys, tls: TlsKeys, layers: &mut Layers) -> Listen {
@@ -101,6 +102,9 @@ pub(super) fn upstream(keys: UpstreamKeys, environment: ProxyEnvironment, layers
 
 /// One answer may not push out the whole cache.
 pub(super) fn cache(cache: &Cache, layers: &mut Layers) {
+    if cache.fill.is_none() {
+        layers.show_instead("cache.fill", quote(&show_size(cache.memory / 2)));
+    }
     if cache.enabled && cache.fill.is_some_and(|fill| cache.max_entry > fill) {
         let problem =
             "cache.max_entry is more than cache.fill: the largest answers would find no room".to_owned();
