@@ -111,7 +111,7 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
     let listen = ListenKeys::take(layers);
     let tls = TlsKeys::take(layers);
     let upstream = UpstreamKeys::take(layers);
-    let config = Config {
+    let mut config = Config {
         gate: Gate::take(layers)?,
         replay: Replay::take(layers)?,
         cache: Cache::take(layers)?,
@@ -127,7 +127,7 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
         cache_rules: cache_rules::take(rows),
         tenants: tenants::take(rows),
     };
-    rules::cache(&config.cache, layers);
+    rules::cache(&mut config.cache, layers);
     rules::cache_rules(&config.cache_rules, config.upstream.kind, layers);
     rules::addresses(&config.listen, &config.admin, layers);
     rules::loops(&config.listen, &config.upstream, layers);

@@ -101,14 +101,19 @@ pub(super) fn upstream(keys: UpstreamKeys, environment: ProxyEnvironment, layers
 }
 
 /// One answer may not push out the whole cache.
-pub(super) fn cache(cache: &Cache, layers: &mut Layers) {
-    if cache.fill.is_none() {
-        layers.show_instead("cache.fill", quote(&show_size(cache.memory / 2)));
-    }
-    if cache.enabled && cache.fill.is_some_and(|fill| cache.max_entry > fill) {
-        let problem =
-            "cache.max_entry is more than cache.fill: the largest answers would find no room".to_owned();
-        layers.conflict(&["cache.fill", "cache.max_entry"], problem);
+pub(super) fn cache(cache: &mut Cache, layers: &mut Layers) {
+    match cache.fill {
+        // Room for the largest answer that may be kept.
+        None => {
+            cache.fill = Some(cache.memory / 2);
+            layers.show_instead("cache.fill", quote(&show_size(cache.memory / 2)));
+        }
+        Some(fill) if cache.enabled && cache.max_entry > fill => {
+            let problem =
+                "cache.max_entry is more than cache.fill: the largest answers would find no room".to_owned();
+            layers.conflict(&["cache.fill", "cache.max_entry"], problem);
+        }
+        Some(_) => {}
     }
     if cache.enabled && cache.max_entry > cache.memory / 2 {
         let problem = "cache.max_entry is more than half of cache.memory".to_owned();
