@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 
 use crate::body::Body;
 
-use super::budget::Reserved;
+use super::budget::Lease;
 use super::growing::Growing;
 
 /// One body on its way into the cache and to its readers.
@@ -23,8 +23,8 @@ pub(super) struct Fill<K> {
     pub(super) max_bytes: u64,
     /// A body that nobody reads any more is fetched to its end if so many percent of it are there.
     pub(super) finish_percent: u64,
-    /// The part of the fill budget that this body has.
-    pub(super) reserved: Reserved,
+    /// The part of the budget that this body has.
+    pub(super) lease: Arc<Lease>,
     /// Called with all bytes, if all were held.
     pub(super) keep: K,
 }
@@ -43,7 +43,7 @@ impl<K: FnOnce(Arc<[Bytes]>)> Fill<K> {
     /// Every reader's connection breaks.
     pub(super) async fn run(mut self) {
         let mut broken = Broken(Some(&self.growing));
-        let may_hold = |received| received <= self.max_bytes && self.reserved.cover(received);
+        let may_hold = |received| received <= self.max_bytes && self.lease.cover(received);
         let end = take(&mut self.body, &self.growing, (self.length, self.finish_percent), may_hold).await;
         if matches!(end, End::Whole) {
             // Kept first: a client that asks again as soon as it has the last byte must find it.

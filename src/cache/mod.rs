@@ -55,7 +55,7 @@ pub struct CacheSettings {
     pub memory: u64,
     /// Largest body kept.
     pub max_entry: u64,
-    /// Bytes of bodies that are on their way into the cache, all together.
+    /// Bytes of bodies beyond `memory`: on their way into the cache, or pushed out of it but still being read.
     pub fill: u64,
     /// A body that nobody reads any more is fetched to its end if so many percent of it are there.
     pub finish_percent: u64,
@@ -180,7 +180,7 @@ impl Cache {
                 clock,
                 marks: Arc::new(Marks::new()),
                 flights: Flights::default(),
-                budget: Budget::new(settings.fill),
+                budget: Budget::new(settings.memory.saturating_add(settings.fill)),
                 settings,
             }),
         }

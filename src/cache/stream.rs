@@ -40,9 +40,9 @@ impl Shared {
             return (Response::from_parts(head, body), stored);
         }
         let fits = length.is_none_or(|length| length <= self.settings.max_entry);
-        let reserved = fits.then(|| self.budget.reserve(length.unwrap_or(0))).flatten();
-        let growing = Growing::new(length);
-        let (Some(reserved), Some(reading)) = (reserved, growing.read()) else {
+        let lease = fits.then(|| self.budget.lease(length.unwrap_or(0))).flatten();
+        let growing = Growing::new(length, lease.clone());
+        let (Some(lease), Some(reading)) = (lease, growing.read()) else {
             lead.into_iter().for_each(Lead::part);
             return (Response::from_parts(head, body), Stored::No);
         };
@@ -57,7 +57,7 @@ impl Shared {
         };
         let max_bytes = self.settings.max_entry;
         let finish_percent = self.settings.finish_percent;
-        let fill = Fill { growing, body, length, max_bytes, finish_percent, reserved, keep };
+        let fill = Fill { growing, body, length, max_bytes, finish_percent, lease, keep };
         // Ends with the body, which the upstream's silence ends, or with its last reader.
         tokio::spawn(async move {
             fill.run().await;

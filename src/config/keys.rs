@@ -187,8 +187,8 @@ section! {
         memory: u64 = Size(1 << 20, 1 << 40), "256MiB";
         /// Most bytes of one answer that is kept; at most half of `cache.memory`.
         max_entry: u64 = Size(1, 1 << 31), "128MiB";
-        /// Most bytes of answers that are on their way into the cache, all together, besides `cache.memory`; what finds no
-        /// room streams past. "": half of `cache.memory`.
+        /// Most bytes besides `cache.memory`: of answers on their way into the cache, and of those pushed out of it that
+        /// slow clients still read. What finds no room streams past. "": half of `cache.memory`.
         fill: Option<u64> = Optional(Size(1 << 20, 1 << 40)), "";
         /// An answer that nobody waits for any more is fetched to its end if so many percent of it are there.
         finish_percent: u32 = Number(0, 100), "50";

@@ -17,12 +17,16 @@ use tokio::sync::Notify;
 use crate::body::{Body, BodyError};
 use crate::words::Side;
 
+use super::budget::Lease;
+
 /// A body on its way into the cache, shared with its readers.
 pub(super) struct Growing {
     state: Mutex<State>,
     /// A reader moved on or left: the task may have to look again.
     moved: Notify,
     length: Option<u64>,
+    /// Holds the place of its bytes in the budget; none for bytes that hold their own.
+    lease: Option<Arc<Lease>>,
 }
 
 struct State {
@@ -59,7 +63,7 @@ enum Stage {
 
 impl Growing {
     /// Nothing yet. `length` is what the upstream announced.
-    pub(super) fn new(length: Option<u64>) -> Arc<Self> {
+    pub(super) fn new(length: Option<u64>, lease: Option<Arc<Lease>>) -> Arc<Self> {
         let state = State {
             blocks: VecDeque::new(),
             loose: 0,
@@ -68,12 +72,12 @@ impl Growing {
             stage: Stage::Filling,
             readers: Slab::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), moved: Notify::new(), length })
+        Arc::new(Self { state: Mutex::new(state), moved: Notify::new(), length, lease })
     }
 
     /// All of it, as it was kept.
     pub(super) fn kept(chunks: &[Bytes]) -> Arc<Self> {
-        let growing = Self::new(Some(chunks.iter().map(|chunk| wide(chunk.len())).sum()));
+        let growing = Self::new(Some(chunks.iter().map(|chunk| wide(chunk.len())).sum()), None);
         chunks.iter().for_each(|chunk| growing.push(Frame::data(chunk.clone())));
         growing.end();
         growing
@@ -110,7 +114,7 @@ impl Growing {
                 state.blocks.push_back(Block { from, bytes });
                 state.loose += 1;
                 if state.stage == Stage::Filling {
-                    state.compact(Compact::WhenDue);
+                    state.compact(Compact::WhenDue, self.lease.as_ref());
                 }
             }
             Err(frame) => state.trailers = frame.into_trailers().ok(),
@@ -128,7 +132,7 @@ impl Growing {
         if state.stage != Stage::Filling {
             return None;
         }
-        state.compact(Compact::Now);
+        state.compact(Compact::Now, self.lease.as_ref());
         Some(state.blocks.iter().map(|block| block.bytes.clone()).collect())
     }
 
@@ -198,7 +202,7 @@ enum Compact {
 
 impl State {
     /// Copies what came in small frames into one block: what is kept never pins a larger read buffer.
-    fn compact(&mut self, when: Compact) {
+    fn compact(&mut self, when: Compact, lease: Option<&Arc<Lease>>) {
         let first = self.blocks.len() - self.loose;
         let Some(from) = self.blocks.get(first).map(|block| block.from) else { return };
         let loose_bytes = self.end - from;
@@ -210,7 +214,9 @@ impl State {
         for block in self.blocks.drain(first..) {
             whole.extend_from_slice(&block.bytes);
         }
-        self.blocks.push_back(Block { from, bytes: whole.freeze() });
+        let whole = whole.freeze();
+        let bytes = lease.map_or_else(|| whole.clone(), |lease| lease.on(whole.clone()));
+        self.blocks.push_back(Block { from, bytes });
         self.loose = 0;
     }
 

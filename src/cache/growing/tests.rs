@@ -47,7 +47,7 @@ fn available(body: &mut Body) -> (String, Option<Result<(), String>>) {
 
 #[test]
 fn readers_start_at_the_first_byte_and_see_what_is_there_without_waiting_for_the_last() {
-    let growing = Growing::new(Some(6));
+    let growing = Growing::new(Some(6), None);
     let mut early = growing.read().unwrap();
     growing.push(data("abc"));
     assert_eq!(available(&mut early), ("abc".to_owned(), None));
@@ -66,7 +66,7 @@ fn readers_start_at_the_first_byte_and_see_what_is_there_without_waiting_for_the
 
 #[test]
 fn a_break_reaches_every_reader_after_the_bytes_that_came() {
-    let growing = Growing::new(None);
+    let growing = Growing::new(None, None);
     let mut reader = growing.read().unwrap();
     growing.push(data("abc"));
     growing.fail();
@@ -78,7 +78,7 @@ fn a_break_reaches_every_reader_after_the_bytes_that_came() {
 
 #[test]
 fn trailers_reach_every_reader_and_are_not_kept() {
-    let growing = Growing::new(None);
+    let growing = Growing::new(None, None);
     let mut readers = [growing.read().unwrap(), growing.read().unwrap()];
     let trailers = HeaderMap::from_iter([(http::header::ETAG, http::HeaderValue::from_static("\"x\""))]);
     growing.push(data("abc"));
@@ -94,7 +94,7 @@ fn trailers_reach_every_reader_and_are_not_kept() {
 
 #[test]
 fn what_is_kept_is_in_large_blocks_however_it_came() {
-    let growing = Growing::new(None);
+    let growing = Growing::new(None, None);
     for _ in 0..100_000 {
         growing.push(data("abcd"));
     }
@@ -105,7 +105,7 @@ fn what_is_kept_is_in_large_blocks_however_it_came() {
 
 #[test]
 fn too_large_a_body_holds_no_more_than_its_readers_need() {
-    let growing = Growing::new(None);
+    let growing = Growing::new(None, None);
     let (mut fast, mut slow) = (growing.read().unwrap(), growing.read().unwrap());
     growing.push(data("abcd"));
     growing.pass();
@@ -127,7 +127,7 @@ fn too_large_a_body_holds_no_more_than_its_readers_need() {
 
 #[test]
 fn a_body_that_is_not_held_waits_for_its_fastest_reader() {
-    let growing = Growing::new(None);
+    let growing = Growing::new(None, None);
     let mut reader = growing.read().unwrap();
     growing.pass();
     growing.push(Frame::data(Bytes::from(vec![b'x'; 256 * 1024])));
@@ -138,7 +138,7 @@ fn a_body_that_is_not_held_waits_for_its_fastest_reader() {
 
 #[test]
 fn it_is_deserted_when_the_last_reader_has_left() {
-    let growing = Growing::new(None);
+    let growing = Growing::new(None, None);
     let (one, other) = (growing.read().unwrap(), growing.read().unwrap());
     drop(one);
     assert!(poll_once(growing.deserted()).is_none());

@@ -264,21 +264,26 @@ async fn what_turns_out_too_large_reaches_its_readers_and_is_not_kept() {
     assert!(!world.is_hit("a", "GET", CONTENT).await);
 }
 
+/// `memory` and `fill` together are 18 such bodies.
 #[tokio::test(start_paused = true)]
-async fn fills_share_a_budget_and_what_finds_no_room_streams_past() {
+async fn bodies_share_a_budget_until_their_last_reader_has_gone() {
+    static BODY: [u8; 1 << 16] = [b'x'; 1 << 16];
     let world = World::webex();
     let path = |number: usize| format!("/v1/contents/Y2lz{number}");
-    let mut hoses = Vec::new();
-    for (number, kept) in [(1, Stored::Yes), (2, Stored::Yes), (3, Stored::No)] {
+    let mut unread = Vec::new();
+    for number in 0..18 {
         let leader = world.ask("a", "GET", &path(number), &[]).await;
-        let (hose, upstream) = Hose::answer(&[("content-length", "65536")]);
-        let (response, note) = world.settle(leader, upstream);
-        assert_eq!(note, Note::Forwarded(Why::UriMiss, kept), "{number}");
-        hoses.push((hose, response));
+        let whole = with(Response::new(Body::whole(&BODY[..])), &[("content-length", "65536")]);
+        let (response, note) = world.settle(leader, whole);
+        assert_eq!(note, Note::Forwarded(Why::UriMiss, Stored::Yes), "{number}");
+        yield_now().await;
+        unread.push(response);
     }
-    hoses.clear();
-    yield_now().await;
-    let leader = world.ask("a", "GET", &path(4), &[]).await;
+    let leader = world.ask("a", "GET", &path(99), &[]).await;
+    let (_hose, upstream) = Hose::answer(&[("content-length", "65536")]);
+    assert_eq!(world.settle(leader, upstream).1, Note::Forwarded(Why::UriMiss, Stored::No), "no room");
+    unread.clear();
+    let leader = world.ask("a", "GET", &path(100), &[]).await;
     let (_hose, upstream) = Hose::answer(&[("content-length", "65536")]);
     assert_eq!(world.settle(leader, upstream).1, Note::Forwarded(Why::UriMiss, Stored::Yes));
 }
