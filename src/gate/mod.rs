@@ -121,6 +121,8 @@ pub struct Glance {
     pub waiting: usize,
     /// How long the oldest in line has been there.
     pub oldest_waited: Duration,
+    /// Lines with somebody in them; strangers share that of [`PROBATION`].
+    pub lines: Vec<LineView>,
     /// Requests between permit and answer.
     pub in_flight: usize,
     /// Whom a refusal stops.
@@ -129,12 +131,23 @@ pub struct Glance {
     pub ceiling_per_second: Option<f64>,
     /// The widest gate.
     pub egress: GateView,
-    /// How long the widest gate has been closed, since start.
-    pub egress_closed_for_total: Duration,
+    /// How long the gates of each width have been closed since start, all gates together.
+    pub closed_for_total: [(Level, Duration); 4],
     /// The narrower ones that are known.
     pub gates: Vec<GateView>,
     /// How far refusals reach, where that is proved.
     pub verdicts: Vec<(Family, Level)>,
+}
+
+/// One line at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineView {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Requests in it.
+    pub waiting: u32,
+    /// How long the first of them has been there.
+    pub oldest_waited: Duration,
 }
 
 impl Gate {
@@ -270,11 +283,19 @@ impl Gate {
             oldest_waited: core
                 .oldest_joined_at()
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            lines: core
+                .lines()
+                .map(|(tenant, waiting, joined_at)| LineView {
+                    tenant,
+                    waiting,
+                    oldest_waited: now.saturating_duration_since(joined_at),
+                })
+                .collect(),
             in_flight: core.in_flight(),
             scope: core.settings().scope,
             ceiling_per_second: core.settings().ceiling.map(|ceiling| ceiling.rate),
             egress: core.egress(now),
-            egress_closed_for_total: core.egress_closed_for_total(now),
+            closed_for_total: Level::ALL.map(|level| (level, core.closed_for_total(now, level))),
             gates: core.gates(now).collect(),
             verdicts: core.verdicts(now).map(|(family, level, _)| (family, level)).collect(),
         }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::gate::bucket::Rate;
 use crate::route::Family;
+use crate::words::TenantId;
 
 use super::node::Node;
 use super::scope::{Level, NodeKey};
@@ -63,9 +64,17 @@ impl<W> Core<W> {
         view(now, NodeKey::Egress, &self.egress)
     }
 
-    /// How long the widest gate has been closed, all times together.
-    pub fn egress_closed_for_total(&self, now: Instant) -> Duration {
-        self.egress.closed_for_total(now)
+    /// Lines with somebody in them: whose, how many, and when the first of them joined.
+    pub fn lines(&self) -> impl Iterator<Item = (TenantId, u32, Instant)> {
+        self.lines.occupied()
+    }
+
+    /// How long the gates of one width have been closed, all gates and all times together.
+    pub fn closed_for_total(&self, now: Instant, level: Level) -> Duration {
+        let known = self.gates.iter().filter(|(key, _)| key.level() == level);
+        let egress = (level == Level::Egress).then(|| self.egress.closed_for_total(now));
+        let forgotten = self.forgotten_closed_for.get(&level).copied();
+        known.map(|(_, gate)| gate.closed_for_total(now)).chain(egress).chain(forgotten).sum()
     }
 
     /// What the scheduler was told.
