@@ -122,6 +122,7 @@ impl App {
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
+        metrics.reloaded(&Ok::<_, Fault>(()), proxy.clock.wall());
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
         let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
@@ -312,6 +313,7 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
     let cache = proxy.cache.glance();
     let ends = certificates.and_then(|certificates| certificates.not_after().duration_since(UNIX_EPOCH).ok());
     Gauges {
+        taken_at: proxy.clock.now(),
         gate: proxy.gate.glance(),
         spool_bytes: proxy.spool.bytes_held() as f64,
         cache_entries: cache.entries as f64,
@@ -319,7 +321,8 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
         cache_evictions: cache.evicted,
         connections: server.connections() as f64,
         upstream_connections: proxy.transport.connections() as f64,
-        tls_handshake_failures: server.handshake_failures().iter().map(|(_, count)| count).sum(),
+        tls_handshake_failures: server.handshake_failures(),
+        panics: server.panics(),
         certificate_not_after: ends.map(|ends| ends.as_secs_f64()),
     }
 }

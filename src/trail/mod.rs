@@ -12,9 +12,10 @@ use crate::admit::Pass;
 use crate::body::Body;
 use crate::cache::{Note, Stored};
 use crate::gate::{Level, Reason, Signal, Wait};
-use crate::metrics::{Metrics, method_label};
+use crate::metrics::{Metrics, code_label, method_label};
 use crate::reply::{Problem, TRACKING_ID};
-use crate::route::{Access, Route, RouteId};
+use crate::rewrite::{FailureCode, PartialFailures};
+use crate::route::{Access, Kind, Route, RouteId};
 use crate::upstream::ReplayEvent;
 use crate::words::Outcome;
 
@@ -41,6 +42,7 @@ struct Record {
     path: String,
     route: RouteId,
     access: Access,
+    content: Content,
     tenant: Option<Pass>,
     note: Option<Note>,
     waited: Duration,
@@ -52,6 +54,15 @@ struct Record {
     retry_after: Option<Duration>,
     status: Option<StatusCode>,
     bytes: u64,
+}
+
+/// Whose words an answer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// A user's own file, or another origin's.
+    Foreign,
+    /// The API's, which may say that parts are missing.
+    Webex,
 }
 
 impl Trail {
@@ -71,6 +82,7 @@ impl Trail {
                 path: head.uri.path().to_owned(),
                 route: RouteId::OTHER,
                 access: Access::Read,
+                content: Content::Foreign,
                 tenant: None,
                 note: None,
                 waited: Duration::ZERO,
@@ -97,6 +109,9 @@ impl Trail {
         self.with(|record| {
             record.route = route.id();
             record.access = route.family().access;
+            if route.kind() == Kind::Webex && route.family().segment != "contents" {
+                record.content = Content::Webex;
+            }
         });
     }
 
@@ -122,7 +137,12 @@ impl Trail {
     pub fn answered(&mut self, status: StatusCode, took: Duration, signal: Signal, closed: Option<Level>) {
         self.with(|record| {
             record.upstream_for += took;
-            let labels = [record.route.as_str(), method_label(&record.method), status.as_str()];
+            record.settle_replay(match signal {
+                Signal::Throttled { .. } => "throttled",
+                Signal::Accepted(_) if status.is_server_error() => "failed",
+                Signal::Accepted(_) => "answered",
+            });
+            let labels = [record.route.as_str(), method_label(&record.method), code_label(&status)];
             record.metrics.upstream_requests.with_label_values(&labels).inc();
             record
                 .metrics
@@ -143,8 +163,9 @@ impl Trail {
     /// It is sent again.
     pub fn replayed(&mut self, event: ReplayEvent) {
         self.with(|record| {
+            // The last replay has had no answer, or it would not be sent again.
+            record.settle_replay("failed");
             record.replayed = Some(event);
-            record.metrics.replays.with_label_values(&[event_label(event), "sent"]).inc();
         });
     }
 
@@ -184,11 +205,14 @@ impl Trail {
             let stated = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             record.retry_after = stated.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         }
+        let is_first_hand = record.attempts > 0 && record.content == Content::Webex;
+        let partial =
+            if is_first_hand { PartialFailures::of(response.status(), response.headers()) } else { None };
         response.map(|body| {
             if body.is_end_stream() {
                 body
             } else {
-                Body::stream(Followed { inner: body, record: Some(record) })
+                Body::stream(Followed { inner: body, record: Some(record), partial })
             }
         })
     }
@@ -213,13 +237,24 @@ impl Record {
         self.note.map_or(Outcome::Refused, Note::outcome)
     }
 
-    /// The configured name or one word for all others: never a credential's hash, which a client could multiply.
     fn tenant_label(&self) -> &str {
-        self.tenant.as_ref().and_then(|pass| pass.name()).map_or("unlisted", |name| name)
+        self.metrics.tenants.label(self.tenant.as_ref().and_then(Pass::name), Instant::now())
     }
 
     fn class(&self) -> &'static str {
         self.access.as_str()
+    }
+
+    fn settle_replay(&mut self, outcome: &str) {
+        if let Some(event) = self.replayed.take() {
+            self.metrics.replays.with_label_values(&[event_label(event), outcome]).inc();
+        }
+    }
+
+    fn failed_in_part(&self, codes: &[FailureCode]) {
+        for code in codes {
+            self.metrics.partial_failures.with_label_values(&[code.as_str()]).inc();
+        }
     }
 
     fn throttled(&self, wait: Wait, closed: Option<Level>) {
@@ -233,11 +268,12 @@ impl Record {
         }
     }
 
-    fn count(&self, total: Duration) {
+    fn count(&mut self, total: Duration) {
+        self.settle_replay(if self.status.is_some() { "failed" } else { "gone" });
         let (route, outcome, tenant) = (self.route.as_str(), self.outcome(), self.tenant_label());
         let outcome_label = outcome.as_str();
         // 499 is what nginx taught dashboards to read as "the client left".
-        let code = self.status.as_ref().map_or("499", StatusCode::as_str);
+        let code = self.status.as_ref().map_or("499", code_label);
         let metrics = &self.metrics;
         metrics.requests.with_label_values(&[route, method_label(&self.method), code, outcome_label]).inc();
         metrics.tenant_requests.with_label_values(&[tenant, self.class(), outcome_label]).inc();
@@ -251,7 +287,7 @@ impl Record {
         if self.note.is_some() {
             metrics.cache_requests.with_label_values(&[outcome_label]).inc();
         }
-        if matches!(outcome, Outcome::Hit | Outcome::Revalidated) {
+        if matches!(outcome, Outcome::Coalesced | Outcome::Hit | Outcome::Revalidated | Outcome::Stale) {
             metrics.cache_saved_bytes.inc_by(self.bytes);
         }
     }
