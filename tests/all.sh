@@ -11,6 +11,10 @@ install_missing() {
     command -v curl >/dev/null || missing+=(curl)
     command -v openssl >/dev/null || missing+=(openssl)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if [[ ! -x target/prometheus/usr/bin/promtool ]]; then
+        step "apt-get download prometheus"
+        bash tests/prometheus.sh
+    fi
     if ((${#missing[@]} == 0)); then return; fi
     step "apt-get install ${missing[*]}"
     local as_root=()
