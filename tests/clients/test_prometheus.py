@@ -228,7 +228,8 @@ def test_the_handbook_explains_each_metric_and_no_other(prometheus, proxy):
 
 
 def test_thousands_of_tokens_and_paths_leave_the_label_space_as_it_was(pair):
-    _, proxy = pair()
+    wide = {"start_rate": 1_000_000, "probation_rate": 1_000_000, "probation_burst": 10_000}
+    _, proxy = pair(tables={"gate": wide})
 
     def ask(number):
         headers = {"Authorization": f"Bearer odd-token-{number}", "TrackingID": f"odd-id-{number}"}
