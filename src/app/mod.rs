@@ -122,7 +122,7 @@ impl App {
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
-        metrics.reloaded(&Ok::<_, Fault>(()), proxy.clock.wall());
+        metrics.reloaded(true, proxy.clock.wall());
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
         let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };

@@ -23,7 +23,7 @@ mod signal;
 pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
-pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, RoomKey, Scope};
+pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
 pub use self::permit::{Permit, Receipt};
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
@@ -121,8 +121,8 @@ pub struct Glance {
     pub waiting: usize,
     /// How long the oldest in line has been there.
     pub oldest_waited: Duration,
-    /// Lines with somebody in them; strangers share that of [`PROBATION`].
-    pub lines: Vec<LineView>,
+    /// Every line with somebody in it, in no order.
+    pub all_lines: Vec<LineView>,
     /// Requests between permit and answer.
     pub in_flight: usize,
     /// Whom a refusal stops.
@@ -137,17 +137,6 @@ pub struct Glance {
     pub gates: Vec<GateView>,
     /// How far refusals reach, where that is proved.
     pub verdicts: Vec<(Family, Level)>,
-}
-
-/// One line at a glance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineView {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Requests in it.
-    pub waiting: u32,
-    /// How long the first of them has been there.
-    pub oldest_waited: Duration,
 }
 
 impl Gate {
@@ -283,14 +272,7 @@ impl Gate {
             oldest_waited: core
                 .oldest_joined_at()
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-            lines: core
-                .lines()
-                .map(|(tenant, waiting, joined_at)| LineView {
-                    tenant,
-                    waiting,
-                    oldest_waited: now.saturating_duration_since(joined_at),
-                })
-                .collect(),
+            all_lines: core.all_lines(now).collect(),
             in_flight: core.in_flight(),
             scope: core.settings().scope,
             ceiling_per_second: core.settings().ceiling.map(|ceiling| ceiling.rate),

@@ -186,12 +186,12 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// The configuration was read again at `at`, and is in force since then if that went well.
-    pub fn reloaded<T, E>(&self, result: &Result<T, E>, at: SystemTime) {
-        self.config_reloaded.set(if result.is_ok() { 1.0 } else { 0.0 });
-        if result.is_ok() {
-            let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.config_reloaded_at.set(since_epoch.as_secs_f64());
+    /// The configuration was read again, and is in force if that went well.
+    pub fn reloaded(&self, is_applied: bool, now: SystemTime) {
+        self.config_reloaded.set(if is_applied { 1.0 } else { 0.0 });
+        if is_applied {
+            self.config_reloaded_at
+                .set(now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
         }
     }
 

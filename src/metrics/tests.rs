@@ -26,7 +26,7 @@ pub(crate) fn gauges() -> Gauges {
     let gate = Glance {
         waiting: 3,
         oldest_waited: Duration::from_millis(1500),
-        lines: vec![line(one, 2, 3), line(two, 1, 4), line(PROBATION, 5, 2)],
+        all_lines: vec![line(one, 2, 3), line(two, 1, 4), line(PROBATION, 5, 2)],
         in_flight: 4,
         scope: Scope::Auto,
         ceiling_per_second: Some(50.0),
@@ -108,10 +108,9 @@ fn lines_are_told_by_name_and_strangers_together() {
 fn a_reload_shows_whether_and_since_when_it_is_in_force() {
     let metrics = Metrics::new().unwrap();
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-    for (result, seconds, shown) in
-        [(Ok(()), 100, (1, 100)), (Err(()), 200, (0, 100)), (Ok(()), 300, (1, 300))]
+    for (is_applied, seconds, shown) in [(true, 100, (1, 100)), (false, 200, (0, 100)), (true, 300, (1, 300))]
     {
-        metrics.reloaded(&result, at(seconds));
+        metrics.reloaded(is_applied, at(seconds));
         let text = page(&metrics, &gauges());
         assert!(text.contains(&format!("\ntollgate_config_last_reload_successful {}\n", shown.0)));
         let line = format!("\ntollgate_config_last_reload_success_timestamp_seconds {}\n", shown.1);

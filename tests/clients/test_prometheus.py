@@ -227,6 +227,23 @@ def test_the_handbook_explains_each_metric_and_no_other(prometheus, proxy):
     assert dict(explained) == families(proxy.metrics())
 
 
+def test_the_handbook_explains_each_field_of_a_log_line(prometheus, proxy):
+    log = HANDBOOK.read_text().split("## Log")[1]
+    explained = {field for row in re.findall(r"^\| (`.+?`) \|", log, re.M) for field in re.findall("`([^`]+)`", row)}
+    lines = [entry for entry in proxy.log() if entry.get("message") == "request"]
+    written = {field for line in lines for field in line}
+    assert {"observed_wait_ms", "retry_after", "error", "webex_tracking_id"} <= written
+    assert written <= explained, written - explained
+
+
+def test_the_handbook_names_settings_that_exist():
+    tables = re.findall(r"^## `\[+([\w.]+)\]+`.*\n([^#]*)", (ROOT / "docs/configuration.md").read_text(), re.M)
+    keys = {f"{section}.{key}" for section, table in tables for key in re.findall(r"^\| `(\w+)` \|", table, re.M)}
+    sections = "|".join(sorted({section.split(".")[0] for section, _ in tables}))
+    named = set(re.findall(rf"`((?:{sections})\.[a-z_.]+)", HANDBOOK.read_text()))
+    assert len(named) > 8 and named <= keys, named - keys
+
+
 def test_thousands_of_tokens_and_paths_leave_the_label_space_as_it_was(pair):
     wide = {"start_rate": 1_000_000, "probation_rate": 1_000_000, "probation_burst": 10_000}
     _, proxy = pair(tables={"gate": wide})

@@ -27,6 +27,17 @@ pub struct GateView {
     pub has_met_limit: bool,
 }
 
+/// One line, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineView {
+    /// Whose: a tenant's, or the one that all strangers share ([`PROBATION`](crate::gate::PROBATION)).
+    pub tenant: TenantId,
+    /// Requests in it; at least one.
+    pub waiting: u32,
+    /// How long the first of them has been there.
+    pub oldest_waited: Duration,
+}
+
 /// What an earlier process knew, relative to now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Learned {
@@ -64,9 +75,13 @@ impl<W> Core<W> {
         view(now, NodeKey::Egress, &self.egress)
     }
 
-    /// Lines with somebody in them: whose, how many, and when the first of them joined.
-    pub fn lines(&self) -> impl Iterator<Item = (TenantId, u32, Instant)> {
-        self.lines.occupied()
+    /// Every line with somebody in it, in no order.
+    pub fn all_lines(&self, now: Instant) -> impl Iterator<Item = LineView> {
+        self.lines.occupied().map(move |(tenant, waiting, joined_at)| LineView {
+            tenant,
+            waiting,
+            oldest_waited: now.saturating_duration_since(joined_at),
+        })
     }
 
     /// How long the gates of one width have been closed, all gates and all times together.
