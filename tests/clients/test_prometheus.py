@@ -156,6 +156,11 @@ def test_promtool_finds_nothing_in_a_live_scrape(prometheus, proxy):
     assert promtool("check", "metrics", data=proxy.metrics()) == (0, "")
 
 
+def test_no_series_has_both_tenant_and_route(prometheus, proxy):
+    for line in proxy.metrics().splitlines():
+        assert not ('tenant="' in line and 'route="' in line), line
+
+
 def test_one_query_names_the_bot_that_is_throttled(prometheus):
     query = "topk(1, sum by (tenant) (increase(tollgate_upstream_throttled_total[1m])))"
     wait_until(lambda: [labels for labels, _ in prometheus.query(query)] == [{"tenant": "noisy"}], what=query)
