@@ -69,5 +69,5 @@ pub(super) const UNLISTED: &str = "unlisted";
 const OTHER: &str = "other";
 /// OPS 2. A histogram of ten buckets and two classes makes 26 series of each.
 const MAX_NAMES: usize = 200;
-/// OPS 2. Three scrapes at the longest interval in use would do; a bot that polls every ten minutes keeps its series.
+/// OPS 2. A bot that polls every ten minutes keeps its series.
 const IDLE_AFTER: Duration = Duration::from_secs(15 * 60);
