@@ -11,6 +11,7 @@ const MAX_LINES: usize = 300;
 const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap", &["admin", "admit", "app", "server"]),
     ("clap", &["cli", "sim"]),
+    ("crc32fast", &["cache"]),
     ("flate2", &["rewrite", "sim"]),
     ("governor", &["gate"]),
     ("h2", &["upstream"]),
@@ -22,6 +23,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rcgen", &["server", "sim"]),
     ("rustls", &["app", "config", "demo", "doctor", "server", "sim", "upstream"]),
     ("rustls_native_certs", &["upstream"]),
+    ("sfv", &["cache"]),
     ("strsim", &["config"]),
     ("tempfile", &["app", "demo", "server", "upstream"]),
     ("tokio_rustls", &["demo", "doctor", "server", "sim", "upstream"]),

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::uri::Authority;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Readiness, Scope, View};
+use crate::cache::{self, Writer};
+use crate::clock::Clock;
 use crate::config::{Certificate, Config};
 use crate::metrics::{self, Gauges, Metrics};
 use crate::proxy::Proxy;
@@ -42,6 +44,9 @@ pub enum Fault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The directory of the disk tier.
+    #[error(transparent)]
+    Disk(#[from] cache::Fault),
     /// A file cannot be read or written.
     #[error("{}: {source}", file.display())]
     File {
@@ -92,6 +97,7 @@ pub struct App {
     listeners: Listeners,
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
+    disk_writer: Option<Writer>,
     config: Config,
 }
 
@@ -121,7 +127,8 @@ impl App {
         let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
-        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
+        let (disk, disk_writer) = build::disk(config, Clock::system())?.unzip();
+        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics), disk)?);
         metrics.reloaded(true, proxy.clock.wall());
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
@@ -137,6 +144,7 @@ impl App {
             listeners,
             metrics,
             memory: Arc::new(memory),
+            disk_writer,
             config: config.clone(),
         })
     }
@@ -172,6 +180,7 @@ impl App {
         self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
         let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
         let mut reloader = Reloader::new(Arc::clone(&self.proxy), self.config.clone());
+        let disk_writer = self.disk_writer.take();
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         tokio::select! {
@@ -189,6 +198,9 @@ impl App {
             () = reloader.obey(&mut orders) => tracing::warn!("ending at once"),
         }
         memory.keep();
+        if let Some(writer) = disk_writer {
+            writer.close(LAST_FILES);
+        }
     }
 
     fn spawn_operators(&mut self, tasks: &mut JoinSet<()>, is_draining: &Arc<AtomicBool>, drain: &Drain) {
@@ -270,7 +282,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
 /// The rooms alone, for a diagnosis: nothing listens, nothing is written, and tenants get ids of their own.
 pub(crate) fn rooms(config: &Config) -> Result<Proxy<Client>, Fault> {
     let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
-    build::proxy(config, b"diagnosis", None, Vec::new(), metrics)
+    build::proxy(config, b"diagnosis", None, Vec::new(), metrics, None)
 }
 
 /// Whether the state directory, or the one it would be made in, takes files. Leaves nothing behind.
@@ -329,5 +341,7 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
 
 /// Operators and their scrapers are few; bots must not crowd them out, nor they the bots.
 const OPERATORS: usize = 64;
+/// What is on its way to the disk at the end gets so long: it can be fetched again.
+const LAST_FILES: Duration = Duration::from_secs(2);
 /// What every leaf of the local CA is for.
 const LOCAL_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];
