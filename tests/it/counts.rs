@@ -143,7 +143,7 @@ impl Transport for Nowhere {
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_tokens_and_paths_leave_the_page_as_long_as_it_was() {
-    let proxy = Rooms::wide().around(Nowhere, Clock::starting_at(UNIX_EPOCH));
+    let proxy = Arc::new(Rooms::wide().around(Nowhere, Clock::starting_at(UNIX_EPOCH)));
     let gate = proxy.gate.clone();
     tokio::spawn(async move { gate.run().await });
     let methods = ["GET", "PURGE", "BREW"];
