@@ -12,7 +12,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap", &["admin", "admit", "app", "server"]),
     ("clap", &["cli", "sim"]),
     ("crc32fast", &["cache"]),
-    ("flate2", &["rewrite", "sim"]),
+    ("flate2", &["cache", "rewrite", "sim"]),
     ("governor", &["gate"]),
     ("h2", &["upstream"]),
     ("hickory_resolver", &["upstream"]),

@@ -25,12 +25,15 @@ use crate::upstream::{self, Client, ExtraCa};
 mod build;
 pub mod logs;
 mod memory;
+mod notify;
 mod reload;
 mod state;
 
+pub use self::notify::Supervisor;
 pub use self::reload::{Order, Orders};
 
 use self::memory::Memory;
+use self::notify::Stage;
 use self::reload::Reloader;
 
 /// Why the process cannot start.
@@ -98,6 +101,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
     disk_writer: Option<Writer>,
+    supervisor: Arc<Supervisor>,
     config: Config,
 }
 
@@ -145,8 +149,15 @@ impl App {
             metrics,
             memory: Arc::new(memory),
             disk_writer,
+            supervisor: Arc::new(Supervisor::none()),
             config: config.clone(),
         })
+    }
+
+    /// The same, but `supervisor` is told when it serves, reloads and drains.
+    #[must_use]
+    pub fn told_to(self, supervisor: Supervisor) -> Self {
+        Self { supervisor: Arc::new(supervisor), ..self }
     }
 
     /// Where it listens.
@@ -179,15 +190,20 @@ impl App {
         tasks.spawn(remember(Arc::clone(&memory)));
         self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
         let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
-        let mut reloader = Reloader::new(Arc::clone(&self.proxy), self.config.clone());
         let disk_writer = self.disk_writer.take();
+        let supervisor = Arc::clone(&self.supervisor);
+        let mut reloader =
+            Reloader::new(Arc::clone(&self.proxy), Arc::clone(&supervisor), self.config.clone());
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
+        // The listeners were bound at the start: a connection made from now on is answered.
+        supervisor.tell(Stage::Ready);
         tokio::select! {
             () = &mut traffic => return memory.keep(),
             () = reloader.obey(&mut orders) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
+        supervisor.tell(Stage::Stopping);
         tracing::info!("draining");
         let leave = async {
             tokio::time::sleep(delay).await;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::upstream::Client;
 
+use super::notify::{Stage, Supervisor};
 use super::{Fault, build};
 
 /// What whoever reads the signals wants of the process.
@@ -27,12 +28,13 @@ pub trait Orders {
 #[derive(Debug)]
 pub(super) struct Reloader {
     proxy: Arc<Proxy<Client>>,
+    supervisor: Arc<Supervisor>,
     config: Config,
 }
 
 impl Reloader {
-    pub(super) fn new(proxy: Arc<Proxy<Client>>, config: Config) -> Self {
-        Self { proxy, config }
+    pub(super) fn new(proxy: Arc<Proxy<Client>>, supervisor: Arc<Supervisor>, config: Config) -> Self {
+        Self { proxy, supervisor, config }
     }
 
     /// Follows orders until one says stop.
@@ -43,6 +45,7 @@ impl Reloader {
     }
 
     fn reload(&mut self, read: Result<Box<Config>, String>) {
+        self.supervisor.tell(Stage::Reloading);
         let applied = read.and_then(|config| self.apply(&config).map_err(|fault| fault.to_string()));
         self.proxy.metrics.reloaded(applied.is_ok(), self.proxy.clock.wall());
         match applied {
@@ -52,6 +55,7 @@ impl Reloader {
             }
             Err(error) => tracing::error!(error, "configuration not reloaded"),
         }
+        self.supervisor.tell(Stage::Ready);
     }
 
     /// Takes over what concerns the gate and the tenants; everyone in line and everything learned stay. Returns the
