@@ -198,9 +198,10 @@ async fn a_status_that_an_origin_invents_is_no_label() {
 async fn the_line_is_shown_by_tenant() {
     let world = world().paced(1.0).start();
     list(&world, std::iter::once("alerts".to_owned()));
+    // Requests for the same would be answered together.
     let ask = |token: &str| {
-        let bot = world.bot(token);
-        tokio::spawn(async move { bot.get("/v1/people/me").await })
+        let (bot, path) = (world.bot(token), format!("/v1/people?id={}", uuid::Uuid::new_v4()));
+        tokio::spawn(async move { bot.get(&path).await })
     };
     let asked: Vec<_> = ["alerts", "alerts", "alerts", "nobody", "nowhere"].map(ask).into_iter().collect();
     world.pass(Duration::from_millis(500)).await;
