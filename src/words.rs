@@ -136,6 +136,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All.
+    pub const ALL: [Self; 7] =
+        [Self::Bypass, Self::Coalesced, Self::Hit, Self::Miss, Self::Refused, Self::Revalidated, Self::Stale];
+
     /// The word as it stands in log and metric.
     pub fn as_str(self) -> &'static str {
         match self {

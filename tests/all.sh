@@ -12,6 +12,10 @@ install_missing() {
     command -v openssl >/dev/null || missing+=(openssl)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if [[ ! -x target/prometheus/usr/bin/promtool ]]; then
+        step "apt-get download prometheus"
+        bash tests/prometheus.sh
+    fi
     if ((${#missing[@]} == 0)); then return; fi
     step "apt-get install ${missing[*]}"
     local as_root=()

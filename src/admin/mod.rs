@@ -79,7 +79,8 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Body> {
-        let page = self.metrics.render(&(self.look)().gauges);
+        let view = (self.look)();
+        let page = self.metrics.render(&view.gauges, &view.names);
         of_type("text/plain; version=0.0.4; charset=utf-8", Body::whole(page))
     }
 

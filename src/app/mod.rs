@@ -133,6 +133,7 @@ impl App {
         let key = state::tenant_key(&config.state_dir)?;
         let (disk, disk_writer) = build::disk(config, Clock::system())?.unzip();
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics), disk)?);
+        metrics.reloaded(true, proxy.clock.wall());
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
         let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
@@ -340,6 +341,7 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
     let cache = proxy.cache.glance();
     let ends = certificates.and_then(|certificates| certificates.not_after().duration_since(UNIX_EPOCH).ok());
     Gauges {
+        taken_at: proxy.clock.now(),
         gate: proxy.gate.glance(),
         spool_bytes: proxy.spool.bytes_held() as f64,
         cache_entries: cache.entries as f64,
@@ -347,7 +349,8 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
         cache_evictions: cache.evicted,
         connections: server.connections() as f64,
         upstream_connections: proxy.transport.connections() as f64,
-        tls_handshake_failures: server.handshake_failures().iter().map(|(_, count)| count).sum(),
+        tls_handshake_failures: server.handshake_failures(),
+        panics: server.panics(),
         certificate_not_after: ends.map(|ends| ends.as_secs_f64()),
     }
 }

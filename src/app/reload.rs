@@ -47,7 +47,7 @@ impl Reloader {
     fn reload(&mut self, read: Result<Box<Config>, String>) {
         self.supervisor.tell(Stage::Reloading);
         let applied = read.and_then(|config| self.apply(&config).map_err(|fault| fault.to_string()));
-        self.proxy.metrics.reloaded(&applied);
+        self.proxy.metrics.reloaded(applied.is_ok(), self.proxy.clock.wall());
         match applied {
             Ok(left) if left.is_empty() => tracing::info!("configuration reloaded"),
             Ok(left) => {

@@ -24,7 +24,7 @@ mod signal;
 pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
-pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, RoomKey, Scope};
+pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
 pub use self::permit::{Permit, Receipt};
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
@@ -122,6 +122,8 @@ pub struct Glance {
     pub waiting: usize,
     /// How long the oldest in line has been there.
     pub oldest_waited: Duration,
+    /// Every line with somebody in it, in no order.
+    pub all_lines: Vec<LineView>,
     /// Requests between permit and answer.
     pub in_flight: usize,
     /// Whom a refusal stops.
@@ -130,8 +132,8 @@ pub struct Glance {
     pub ceiling_per_second: Option<f64>,
     /// The widest gate.
     pub egress: GateView,
-    /// How long the widest gate has been closed, since start.
-    pub egress_closed_for_total: Duration,
+    /// How long the gates of each width have been closed since start, all gates together.
+    pub closed_for_total: [(Level, Duration); 4],
     /// The narrower ones that are known.
     pub gates: Vec<GateView>,
     /// How far refusals reach, where that is proved.
@@ -282,11 +284,12 @@ impl Gate {
             oldest_waited: core
                 .oldest_joined_at()
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            all_lines: core.all_lines(now).collect(),
             in_flight: core.in_flight(),
             scope: core.settings().scope,
             ceiling_per_second: core.settings().ceiling.map(|ceiling| ceiling.rate),
             egress: core.egress(now),
-            egress_closed_for_total: core.egress_closed_for_total(now),
+            closed_for_total: Level::ALL.map(|level| (level, core.closed_for_total(now, level))),
             gates: core.gates(now).collect(),
             verdicts: core.verdicts(now).map(|(family, level, _)| (family, level)).collect(),
         }

@@ -1,19 +1,28 @@
-//! Every time series: names, labels and buckets. Labels come from the configuration or a fixed table, never from a request.
+//! Every time series: names and labels. Labels come from the configuration or a fixed table, never from a request.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Method;
+use http::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
+use tokio::time::Instant;
 
-use crate::gate::Glance;
+use crate::gate::{Glance, Level};
+use crate::rewrite::FailureCode;
+use crate::server::HandshakeFailure;
+use crate::words::{Outcome, TenantId};
 
 mod pulled;
+mod series;
+mod tenants;
 
 use pulled::Pulled;
+use series::{DURATIONS, RETRY_AFTERS, Series, WAITS};
+use tenants::{Tenants, UNLISTED};
 
 /// A name that the registry refuses: a fault of this file, found by its test.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +32,8 @@ pub struct Fault(#[from] prometheus::Error);
 /// The gauges, read from the rooms at scrape time.
 #[derive(Debug, Clone)]
 pub struct Gauges {
+    /// When they were read.
+    pub taken_at: Instant,
     /// Lines, gates and verdicts.
     pub gate: Glance,
     /// Bytes of request bodies in files.
@@ -37,8 +48,10 @@ pub struct Gauges {
     pub connections: f64,
     /// Connections to the API.
     pub upstream_connections: f64,
-    /// TLS handshakes that failed, since start.
-    pub tls_handshake_failures: u64,
+    /// TLS handshakes that failed, since start, by reason.
+    pub tls_handshake_failures: Vec<(HandshakeFailure, u64)>,
+    /// Connections and streams lost to a fault of ours, since start.
+    pub panics: u64,
     /// When the serving certificate ends, seconds since the epoch; none without TLS.
     pub certificate_not_after: Option<f64>,
 }
@@ -62,7 +75,10 @@ pub struct Metrics {
     pub(crate) replays: IntCounterVec,
     pub(crate) cache_requests: IntCounterVec,
     pub(crate) cache_saved_bytes: IntCounter,
+    pub(crate) partial_failures: IntCounterVec,
+    pub(crate) tenants: Tenants,
     config_reloaded: Gauge,
+    config_reloaded_at: Gauge,
     pulled: Mutex<Pulled>,
 }
 
@@ -76,7 +92,7 @@ impl Metrics {
         let metrics = Self {
             requests: series.counters(
                 "requests_total",
-                "Answers to clients, by who gave them",
+                "Answers to clients, by route and by who gave them",
                 &["route", "method", "code", "outcome"],
             )?,
             tenant_requests: series.counters(
@@ -84,10 +100,10 @@ impl Metrics {
                 "Answers to clients, by tenant",
                 &["tenant", "class", "outcome"],
             )?,
-            duration: series.histogram(
+            duration: series.histograms(
                 "request_duration_seconds",
                 "From the request's head to the end of its answer",
-                SECONDS,
+                DURATIONS,
                 &["route", "outcome"],
             )?,
             upstream_requests: series.counters(
@@ -95,30 +111,31 @@ impl Metrics {
                 "Attempts that the API answered",
                 &["route", "method", "code"],
             )?,
-            upstream_duration: series.histogram(
+            upstream_duration: series.histograms(
                 "upstream_request_duration_seconds",
                 "From a permit to the head of the API's answer",
-                SECONDS,
+                DURATIONS,
                 &["route"],
             )?,
             throttled: series.counters(
                 "upstream_throttled_total",
-                "429s of the API, by what they close and whom they met",
+                "Refusals by the API's rate limits, by what they close and whom they met",
                 &["scope", "tenant"],
             )?,
-            retry_after: series.registered(Histogram::with_opts(
-                HistogramOpts::new("retry_after_seconds", "Waits that the API asked for")
-                    .buckets(WAITS.to_vec()),
-            )?)?,
+            retry_after: series.histogram(
+                "retry_after_seconds",
+                "Waits that the API asked for",
+                RETRY_AFTERS,
+            )?,
             retry_after_malformed: series
                 .counter("retry_after_malformed_total", "Retry-After values that cannot be read")?,
-            queue_wait: series.histogram(
+            queue_wait: series.histograms(
                 "queue_wait_seconds",
                 "Time in line, all attempts of a request together",
                 WAITS,
                 &["class", "tenant"],
             )?,
-            observed_wait: series.histogram(
+            observed_wait: series.histograms(
                 "queue_observed_wait_seconds",
                 "Time in line that a request which passes the line by would have had",
                 WAITS,
@@ -133,7 +150,7 @@ impl Metrics {
                 .counter("client_gone_total", "Clients that left before their answer's head")?,
             replays: series.counters(
                 "replays_total",
-                "Requests sent again, by cause",
+                "Requests sent again, by why and by what came of it",
                 &["reason", "outcome"],
             )?,
             cache_requests: series.counters(
@@ -143,9 +160,19 @@ impl Metrics {
             )?,
             cache_saved_bytes: series
                 .counter("cache_saved_bytes_total", "Body bytes answered without the API")?,
+            partial_failures: series.counters(
+                "partial_failures_total",
+                "Parts of answers with status 200 that the API could not fill in",
+                &["code"],
+            )?,
+            tenants: Tenants::default(),
             config_reloaded: series.gauge(
                 "config_last_reload_successful",
                 "1 if the configuration last read is in force, 0 if it had a fault",
+            )?,
+            config_reloaded_at: series.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read",
             )?,
             pulled: Mutex::new(Pulled::new(&series)?),
             registry: series.0,
@@ -155,19 +182,27 @@ impl Metrics {
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         metrics.registry.register(Box::new(info))?;
         metrics.config_reloaded.set(1.0);
+        metrics.begin_at_zero();
         Ok(metrics)
     }
 
     /// The configuration was read again, and is in force if that went well.
-    pub fn reloaded<T, E>(&self, result: &Result<T, E>) {
-        self.config_reloaded.set(if result.is_ok() { 1.0 } else { 0.0 });
+    pub fn reloaded(&self, is_applied: bool, now: SystemTime) {
+        self.config_reloaded.set(if is_applied { 1.0 } else { 0.0 });
+        if is_applied {
+            self.config_reloaded_at
+                .set(now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
+        }
     }
 
     /// The exposition in Prometheus' text format, gauges as given, process series as they are now.
-    pub fn render(&self, gauges: &Gauges) -> Vec<u8> {
+    ///
+    /// `names` are those of the tenants that have one. Series of tenants that have been idle are dropped first.
+    pub fn render(&self, gauges: &Gauges, names: &HashMap<TenantId, Arc<str>>) -> Vec<u8> {
         // One look at a time, or series that come and go would be missing from another's page.
         let pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
-        pulled.set(gauges);
+        self.retire(gauges.taken_at);
+        pulled.set(gauges, &self.tenants, names);
         let mut families = self.registry.gather();
         drop(pulled);
         families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
@@ -175,6 +210,33 @@ impl Metrics {
         // Writing to memory fails only for a family without a name or a metric: this file makes neither.
         drop(TextEncoder::new().encode(&families, &mut text));
         text
+    }
+
+    /// A series that first appears with its first event hides that event from `rate` and `increase`.
+    fn begin_at_zero(&self) {
+        let begin = |counters: &IntCounterVec, labels: &[&str]| drop(counters.with_label_values(labels));
+        for reason in REFUSALS {
+            begin(&self.queue_refused, &[reason]);
+        }
+        for outcome in Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Refused) {
+            begin(&self.cache_requests, &[outcome.as_str()]);
+        }
+        for code in FailureCode::ALL {
+            begin(&self.partial_failures, &[code.as_str()]);
+        }
+        for level in Level::ALL {
+            begin(&self.throttled, &[level.as_str(), UNLISTED]);
+        }
+    }
+
+    fn retire(&self, now: Instant) {
+        let gone = self.tenants.retire(now);
+        if !gone.is_empty() {
+            tenants::forget(&self.tenant_requests, &gone);
+            tenants::forget(&self.throttled, &gone);
+            tenants::forget(&self.queue_wait, &gone);
+            tenants::forget(&self.observed_wait, &gone);
+        }
     }
 }
 
@@ -192,51 +254,13 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// Makes and registers in one step.
-struct Series(Registry);
-
-impl Series {
-    fn registered<C: Collector + Clone + 'static>(&self, made: C) -> Result<C, Fault> {
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Fault> {
-        self.registered(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Fault> {
-        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, Fault> {
-        self.registered(CounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<Gauge, Fault> {
-        self.registered(Gauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, Fault> {
-        self.registered(GaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn histogram(
-        &self,
-        name: &str,
-        help: &str,
-        buckets: &[f64],
-        labels: &[&str],
-    ) -> Result<HistogramVec, Fault> {
-        self.registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
-    }
+/// The registered statuses alone: an origin can invent others.
+pub(crate) fn code_label(status: &StatusCode) -> &str {
+    if status.canonical_reason().is_some() { status.as_str() } else { "other" }
 }
 
-/// A millisecond for a hit, half a minute for a request that waited.
-const SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0];
-/// Waits reach further: Webex documents an hour.
-const WAITS: &[f64] = &[0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0, 3600.0];
+/// Why a request gets no turn.
+const REFUSALS: [&str; 3] = ["deadline", "full", "shutdown"];
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,18 +1,22 @@
 //! The series that are read from the rooms when somebody looks.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec};
 
-use crate::gate::{Glance, Level};
+use crate::gate::{GateView, Glance, Level};
+use crate::words::TenantId;
 
+use super::tenants::{Tenants, UNLISTED};
 use super::{Fault, Gauges, Series};
 
 #[derive(Debug)]
 pub(super) struct Pulled {
-    queue_depth: Gauge,
+    queue_depth: GaugeVec,
     in_flight: Gauge,
-    queue_oldest_age: Gauge,
+    queue_oldest_age: GaugeVec,
     gate_closed: GaugeVec,
     gate_remaining: GaugeVec,
     gate_closed_seconds: CounterVec,
@@ -25,17 +29,21 @@ pub(super) struct Pulled {
     cache_evictions: IntCounterVec,
     connections: Gauge,
     upstream_connections: Gauge,
-    handshake_failures: IntCounter,
-    certificate_not_after: Gauge,
+    handshake_failures: IntCounterVec,
+    panics: IntCounter,
+    certificate_not_after: GaugeVec,
 }
 
 impl Pulled {
     pub(super) fn new(series: &Series) -> Result<Self, Fault> {
         Ok(Self {
-            queue_depth: series.gauge("queue_depth", "Requests in line")?,
+            queue_depth: series.gauges("queue_depth", "Requests in line", &["tenant"])?,
             in_flight: series.gauge("requests_in_flight", "Requests between permit and answer")?,
-            queue_oldest_age: series
-                .gauge("queue_oldest_age_seconds", "How long the first in line has waited")?,
+            queue_oldest_age: series.gauges(
+                "queue_oldest_age_seconds",
+                "How long the first in line has waited",
+                &["tenant"],
+            )?,
             gate_closed: series.gauges("gate_closed", "Closed gates of each width", &["scope"])?,
             gate_remaining: series.gauges(
                 "gate_remaining_seconds",
@@ -44,7 +52,7 @@ impl Pulled {
             )?,
             gate_closed_seconds: series.seconds(
                 "gate_closed_seconds_total",
-                "How long the gate of all tenants has been closed",
+                "How long gates of each width have been closed; several at once add up",
                 &["scope"],
             )?,
             gate_verdict: series.gauges(
@@ -54,7 +62,7 @@ impl Pulled {
             )?,
             rate: series.gauges(
                 "rate_limit_learned_per_second",
-                "Requests per second in force",
+                "Requests per second in force: the lowest of each width, narrow ones only where a limit was met",
                 &["scope"],
             )?,
             ceiling: series.gauges(
@@ -72,59 +80,99 @@ impl Pulled {
             )?,
             connections: series.gauge("connections", "Client connections open")?,
             upstream_connections: series.gauge("upstream_connections", "Connections to the API open")?,
-            handshake_failures: series
-                .counter("tls_handshake_failures_total", "TLS handshakes with clients that failed")?,
-            certificate_not_after: series
-                .gauge("tls_certificate_not_after_timestamp_seconds", "When the serving certificate ends")?,
+            handshake_failures: series.counters(
+                "tls_handshake_failures_total",
+                "TLS handshakes with clients that failed",
+                &["reason"],
+            )?,
+            panics: series.counter("panics_total", "Connections and streams lost to a fault of Tollgate's own")?,
+            // Without TLS there is none: a zero would say that it ended in 1970.
+            certificate_not_after: series.gauges(
+                "tls_certificate_not_after_timestamp_seconds",
+                "When the serving certificate ends",
+                &[],
+            )?,
         })
     }
 
-    pub(super) fn set(&self, gauges: &Gauges) {
+    pub(super) fn set(&self, gauges: &Gauges, tenants: &Tenants, names: &HashMap<TenantId, Arc<str>>) {
+        self.lines(gauges, tenants, names);
         self.gate(&gauges.gate);
+        self.rates(&gauges.gate);
         self.spool.set(gauges.spool_bytes);
         self.cache_entries.set(gauges.cache_entries);
         self.cache_bytes.set(gauges.cache_bytes);
         raise(&self.cache_evictions.with_label_values(&["size"]), gauges.cache_evictions);
         self.connections.set(gauges.connections);
         self.upstream_connections.set(gauges.upstream_connections);
-        raise(&self.handshake_failures, gauges.tls_handshake_failures);
+        for (reason, total) in &gauges.tls_handshake_failures {
+            raise(&self.handshake_failures.with_label_values(&[reason.as_str()]), *total);
+        }
+        raise(&self.panics, gauges.panics);
+        self.certificate_not_after.reset();
         if let Some(not_after) = gauges.certificate_not_after {
-            self.certificate_not_after.set(not_after);
+            self.certificate_not_after.with_label_values::<&str>(&[]).set(not_after);
+        }
+    }
+
+    /// A tenant that is a label anyhow shows an empty line too.
+    fn lines(&self, gauges: &Gauges, tenants: &Tenants, names: &HashMap<TenantId, Arc<str>>) {
+        self.queue_depth.reset();
+        self.queue_oldest_age.reset();
+        let known = tenants.names();
+        for tenant in known.iter().map(AsRef::as_ref).chain([UNLISTED]) {
+            self.queue_depth.with_label_values(&[tenant]).set(0.0);
+            self.queue_oldest_age.with_label_values(&[tenant]).set(0.0);
+        }
+        for line in &gauges.gate.all_lines {
+            let tenant = tenants.label(names.get(&line.tenant), gauges.taken_at);
+            self.queue_depth.with_label_values(&[tenant]).add(f64::from(line.waiting));
+            let oldest = self.queue_oldest_age.with_label_values(&[tenant]);
+            oldest.set(oldest.get().max(line.oldest_waited.as_secs_f64()));
         }
     }
 
     #[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
     fn gate(&self, gate: &Glance) {
-        self.queue_depth.set(gate.waiting as f64);
         self.in_flight.set(gate.in_flight as f64);
-        self.queue_oldest_age.set(gate.oldest_waited.as_secs_f64());
         for level in Level::ALL {
-            let views = gate.gates.iter().chain([&gate.egress]);
-            let closed = views.filter(|view| view.key.level() == level).filter_map(|view| view.closed_for);
+            let closed = of_width(gate, level).filter_map(|view| view.closed_for);
             let (count, longest) =
                 closed.fold((0.0, Duration::ZERO), |(count, longest), wait| (count + 1.0, longest.max(wait)));
             self.gate_closed.with_label_values(&[level.as_str()]).set(count);
             self.gate_remaining.with_label_values(&[level.as_str()]).set(longest.as_secs_f64());
         }
-        let closed_seconds = self.gate_closed_seconds.with_label_values(&[EGRESS]);
-        closed_seconds.inc_by((gate.egress_closed_for_total.as_secs_f64() - closed_seconds.get()).max(0.0));
+        for (level, total) in gate.closed_for_total {
+            let seconds = self.gate_closed_seconds.with_label_values(&[level.as_str()]);
+            seconds.inc_by((total.as_secs_f64() - seconds.get()).max(0.0));
+        }
         self.gate_verdict.reset();
         for (family, level) in &gate.verdicts {
             let labels = [family.segment, family.access.as_str(), level.as_str()];
             self.gate_verdict.with_label_values(&labels).set(1.0);
         }
-        self.rate.with_label_values(&[EGRESS]).set(gate.egress.rate.per_second());
+    }
+
+    fn rates(&self, gate: &Glance) {
+        self.rate.reset();
+        for level in Level::ALL {
+            let told = of_width(gate, level).filter(|view| level == Level::Egress || view.has_met_limit);
+            if let Some(lowest) = told.map(|view| view.rate.per_second()).min_by(f64::total_cmp) {
+                self.rate.with_label_values(&[level.as_str()]).set(lowest);
+            }
+        }
         self.ceiling.reset();
         if let Some(ceiling) = gate.ceiling_per_second {
-            self.ceiling.with_label_values(&[EGRESS]).set(ceiling);
+            self.ceiling.with_label_values(&[Level::Egress.as_str()]).set(ceiling);
         }
     }
+}
+
+fn of_width(gate: &Glance, level: Level) -> impl Iterator<Item = &GateView> {
+    gate.gates.iter().chain([&gate.egress]).filter(move |view| view.key.level() == level)
 }
 
 /// A room counted by itself: the series follows.
 fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
-
-/// The gate of all tenants; the learned rate and the ceiling are shown for it alone.
-const EGRESS: &str = Level::Egress.as_str();

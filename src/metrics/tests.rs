@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gate::{GateView, Level, NodeKey, Rate, RoomKey, Scope};
+use crate::gate::{GateView, LineView, NodeKey, PROBATION, Rate, RoomKey, Scope};
 use crate::route::{Access, Family};
 use crate::words::TenantId;
 
@@ -21,23 +21,33 @@ pub(crate) fn view(key: NodeKey, closed_for: u64) -> GateView {
 pub(crate) fn gauges() -> Gauges {
     let rooms = Family::named("rooms", Access::Write).unwrap();
     let [one, two] = [1, 2].map(|id| TenantId::new([id; 16]));
+    let line =
+        |tenant, waiting, seconds| LineView { tenant, waiting, oldest_waited: Duration::from_secs(seconds) };
     let gate = Glance {
         waiting: 3,
         oldest_waited: Duration::from_millis(1500),
+        all_lines: vec![line(one, 2, 3), line(two, 1, 4), line(PROBATION, 5, 2)],
         in_flight: 4,
         scope: Scope::Auto,
         ceiling_per_second: Some(50.0),
         egress: view(NodeKey::Egress, 12),
-        egress_closed_for_total: Duration::from_secs(9),
+        closed_for_total: Level::ALL
+            .map(|level| (level, Duration::from_secs(if level == Level::Egress { 9 } else { 2 }))),
         gates: vec![
             view(NodeKey::Tenant(one), 6),
             view(NodeKey::Tenant(two), 7),
             view(NodeKey::Family(one, rooms), 8),
-            view(NodeKey::Room(one, rooms, RoomKey(5)), 0),
+            GateView { rate: Rate::new(4.0).unwrap(), ..view(NodeKey::Room(one, rooms, RoomKey(5)), 0) },
+            GateView {
+                rate: Rate::new(1.0).unwrap(),
+                has_met_limit: false,
+                ..view(NodeKey::Room(two, rooms, RoomKey(5)), 0)
+            },
         ],
         verdicts: vec![(rooms, Level::Tenant)],
     };
     Gauges {
+        taken_at: Instant::now(),
         gate,
         spool_bytes: 0.0,
         cache_entries: 0.0,
@@ -45,13 +55,15 @@ pub(crate) fn gauges() -> Gauges {
         cache_evictions: 7,
         connections: 0.0,
         upstream_connections: 0.0,
-        tls_handshake_failures: 0,
+        tls_handshake_failures: HandshakeFailure::ALL.map(|reason| (reason, 3)).to_vec(),
+        panics: 1,
         certificate_not_after: None,
     }
 }
 
 fn page(metrics: &Metrics, gauges: &Gauges) -> String {
-    String::from_utf8(metrics.render(gauges)).unwrap()
+    let names = HashMap::from([(TenantId::new([1; 16]), Arc::from("alerts"))]);
+    String::from_utf8(metrics.render(gauges, &names)).unwrap()
 }
 
 #[test]
@@ -68,13 +80,50 @@ fn every_gate_counts_at_its_own_level() {
         "gate_remaining_seconds{scope=\"egress\"} 12",
         "gate_remaining_seconds{scope=\"tenant\"} 7",
         "gate_closed_seconds_total{scope=\"egress\"} 9",
+        "gate_closed_seconds_total{scope=\"tenant\"} 2",
         "gate_verdict{access=\"write\",family=\"rooms\",level=\"tenant\"} 1",
         "rate_limit_ceiling_per_second{scope=\"egress\"} 50",
         "rate_limit_learned_per_second{scope=\"egress\"} 5",
+        "rate_limit_learned_per_second{scope=\"room\"} 4",
         "requests_in_flight 4",
     ] {
         assert!(text.contains(&format!("\ntollgate_{line}\n")), "{line}: {text}");
     }
+}
+
+#[test]
+fn lines_are_told_by_name_and_strangers_together() {
+    let text = page(&Metrics::new().unwrap(), &gauges());
+    for line in [
+        "queue_depth{tenant=\"alerts\"} 2",
+        "queue_depth{tenant=\"unlisted\"} 6",
+        "queue_oldest_age_seconds{tenant=\"alerts\"} 3",
+        "queue_oldest_age_seconds{tenant=\"unlisted\"} 4",
+    ] {
+        assert!(text.contains(&format!("\ntollgate_{line}\n")), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_reload_shows_whether_and_since_when_it_is_in_force() {
+    let metrics = Metrics::new().unwrap();
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    for (is_applied, seconds, shown) in [(true, 100, (1, 100)), (false, 200, (0, 100)), (true, 300, (1, 300))]
+    {
+        metrics.reloaded(is_applied, at(seconds));
+        let text = page(&metrics, &gauges());
+        assert!(text.contains(&format!("\ntollgate_config_last_reload_successful {}\n", shown.0)));
+        let line = format!("\ntollgate_config_last_reload_success_timestamp_seconds {}\n", shown.1);
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
+#[test]
+fn without_a_certificate_none_ends() {
+    let metrics = Metrics::new().unwrap();
+    let text = page(&metrics, &Gauges { certificate_not_after: Some(7.0), ..gauges() });
+    assert!(text.contains("\ntollgate_tls_certificate_not_after_timestamp_seconds 7\n"), "{text}");
+    assert!(!page(&metrics, &gauges()).contains("not_after"));
 }
 
 #[test]

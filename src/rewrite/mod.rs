@@ -17,7 +17,10 @@ mod edit;
 mod escape;
 mod fields;
 mod inflate;
+mod partial;
 mod scan;
+
+pub use partial::{FailureCode, PartialFailures};
 
 use edit::Plan;
 use inflate::{Bounds, Coding};

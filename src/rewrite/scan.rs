@@ -1,4 +1,4 @@
-//! Decides where in a JSON text the strings stand that may be file URLs; reads bytes as they come, holds a key at most.
+//! Decides where in a JSON text the strings stand that are looked for; reads bytes as they come, holds a key at most.
 
 use memchr::memchr2;
 
@@ -9,6 +9,8 @@ use super::escape::{Decoded, LONGEST_ESCAPE};
 pub(super) enum Paths {
     /// `$.files[*]` and `$.items[*].files[*]`.
     Answer,
+    /// `$.errors.*.code` and `$.items[*].errors.*.code`.
+    Failures,
     /// `$.files[*]`.
     Request,
 }
@@ -44,6 +46,10 @@ enum Place {
     Items,
     Item,
     ItemFiles,
+    TopErrors,
+    TopError,
+    ItemErrors,
+    ItemError,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +83,8 @@ enum Text {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
+    Code,
+    Errors,
     Files,
     Items,
     Other,
@@ -120,19 +128,8 @@ impl Scanner {
         match (expect, byte) {
             (_, b' ' | b'\t' | b'\r' | b'\n') => {}
             (Value | ValueOrEnd, b'"') => return self.open_text(),
-            (Value | ValueOrEnd, b'{') => self.descend(match self.place {
-                Place::Document => Some((Place::Top, KeyOrEnd)),
-                Place::Items => Some((Place::Item, KeyOrEnd)),
-                _ => None,
-            }),
-            (Value | ValueOrEnd, b'[') => self.descend(match (self.place, self.member) {
-                (Place::Top, Member::Files) => Some((Place::TopFiles, ValueOrEnd)),
-                (Place::Top, Member::Items) if self.paths == Paths::Answer => {
-                    Some((Place::Items, ValueOrEnd))
-                }
-                (Place::Item, Member::Files) => Some((Place::ItemFiles, ValueOrEnd)),
-                _ => None,
-            }),
+            (Value | ValueOrEnd, b'{') => self.descend(self.object().map(|place| (place, KeyOrEnd))),
+            (Value | ValueOrEnd, b'[') => self.descend(self.array().map(|place| (place, ValueOrEnd))),
             (Value | ValueOrEnd, b'-' | b'0'..=b'9' | b'a'..=b'z') => self.step = Step::Scalar,
             // A byte order mark: RFC 8259 §8.1 lets parsers ignore it, and they do.
             (Value, 0xEF | 0xBB | 0xBF) if self.place == Place::Document => {}
@@ -152,8 +149,37 @@ impl Scanner {
         None
     }
 
+    /// The place inside an object that begins here, if anything wanted can stand in it.
+    fn object(&self) -> Option<Place> {
+        let is_for_failures = self.paths == Paths::Failures;
+        match (self.place, self.member) {
+            (Place::Document, _) => Some(Place::Top),
+            (Place::Items, _) => Some(Place::Item),
+            (Place::Top, Member::Errors) if is_for_failures => Some(Place::TopErrors),
+            (Place::Item, Member::Errors) if is_for_failures => Some(Place::ItemErrors),
+            (Place::TopErrors, _) => Some(Place::TopError),
+            (Place::ItemErrors, _) => Some(Place::ItemError),
+            _ => None,
+        }
+    }
+
+    /// The same for an array.
+    fn array(&self) -> Option<Place> {
+        let is_for_files = self.paths != Paths::Failures;
+        match (self.place, self.member) {
+            (Place::Top, Member::Items) if self.paths != Paths::Request => Some(Place::Items),
+            (Place::Top, Member::Files) if is_for_files => Some(Place::TopFiles),
+            (Place::Item, Member::Files) if is_for_files => Some(Place::ItemFiles),
+            _ => None,
+        }
+    }
+
     fn open_text(&mut self) -> Option<Mark> {
-        let is_wanted = matches!(self.place, Place::TopFiles | Place::ItemFiles);
+        let is_wanted = match self.place {
+            Place::TopFiles | Place::ItemFiles => true,
+            Place::TopError | Place::ItemError => self.member == Member::Code,
+            _ => false,
+        };
         self.step = Step::Text(if is_wanted { Text::Wanted } else { Text::Plain });
         is_wanted.then_some(Mark::Opened)
     }
@@ -171,9 +197,11 @@ impl Scanner {
     fn ascend(&mut self) {
         self.place = match self.place {
             Place::Document | Place::Top => Place::Document,
-            Place::TopFiles | Place::Items => Place::Top,
+            Place::TopErrors | Place::TopFiles | Place::Items => Place::Top,
+            Place::TopError => Place::TopErrors,
             Place::Item => Place::Items,
-            Place::ItemFiles => Place::Item,
+            Place::ItemErrors | Place::ItemFiles => Place::Item,
+            Place::ItemError => Place::ItemErrors,
         };
         self.after_value();
     }
@@ -247,7 +275,7 @@ impl Scanner {
 
 impl Place {
     fn is_object(self) -> bool {
-        matches!(self, Self::Top | Self::Item)
+        !matches!(self, Self::Document | Self::TopFiles | Self::Items | Self::ItemFiles)
     }
 }
 
@@ -255,10 +283,12 @@ fn member(raw: &[u8]) -> Member {
     let decoded = Decoded::read(raw);
     match decoded.text.as_slice() {
         _ if decoded.raw_end(decoded.text.len()) != raw.len() => Member::Other,
+        b"code" => Member::Code,
+        b"errors" => Member::Errors,
         b"files" => Member::Files,
         b"items" => Member::Items,
         _ => Member::Other,
     }
 }
 
-const LONGEST_KEY: usize = LONGEST_ESCAPE * "files".len();
+const LONGEST_KEY: usize = LONGEST_ESCAPE * "errors".len();

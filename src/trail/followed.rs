@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
+use crate::rewrite::PartialFailures;
 
 use super::Record;
 
@@ -14,6 +15,7 @@ use super::Record;
 pub(super) struct Followed {
     pub(super) inner: Body,
     pub(super) record: Option<Box<Record>>,
+    pub(super) partial: Option<PartialFailures>,
 }
 
 impl HttpBody for Followed {
@@ -24,15 +26,19 @@ impl HttpBody for Followed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(record) = &mut self.record {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        if let Some(record) = &mut this.record {
             match &frame {
                 Some(Ok(frame)) => {
                     let bytes = frame.data_ref().map_or(0, Bytes::len);
                     record.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+                    if let (Some(partial), Some(chunk)) = (&mut this.partial, frame.data_ref()) {
+                        record.failed_in_part(&partial.read(chunk));
+                    }
                 }
                 Some(Err(error)) => record.error = Some(error.to_string()),
-                None => self.record = None,
+                None => this.record = None,
             }
         }
         Poll::Ready(frame)

@@ -11,13 +11,15 @@ use tokio::time::Instant;
 use crate::admit::Pass;
 use crate::body::Body;
 use crate::cache::Note;
-use crate::gate::{Level, Reason, Signal, Wait};
-use crate::metrics::{Metrics, method_label};
+use crate::gate::{Level, Reason, Signal};
+use crate::metrics::{Metrics, code_label, method_label};
 use crate::reply::{Problem, TRACKING_ID};
-use crate::route::{Access, Route, RouteId};
+use crate::rewrite::PartialFailures;
+use crate::route::{Access, Kind, Route, RouteId};
 use crate::upstream::ReplayEvent;
 use crate::words::Outcome;
 
+mod counts;
 mod followed;
 
 use followed::Followed;
@@ -41,6 +43,7 @@ struct Record {
     path: String,
     route: RouteId,
     access: Access,
+    content: Content,
     tenant: Option<Pass>,
     note: Option<Note>,
     waited: Duration,
@@ -62,6 +65,15 @@ enum Asker {
     Cache,
     /// A client's.
     Client,
+}
+
+/// Whose words an answer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// A user's own file, or another origin's.
+    Foreign,
+    /// The API's, which may say that parts are missing.
+    Webex,
 }
 
 impl Trail {
@@ -90,6 +102,7 @@ impl Trail {
                 path: head.uri.path().to_owned(),
                 route: RouteId::OTHER,
                 access: Access::Read,
+                content: Content::Foreign,
                 tenant: None,
                 note: None,
                 waited: Duration::ZERO,
@@ -117,6 +130,9 @@ impl Trail {
         self.with(|record| {
             record.route = route.id();
             record.access = route.family().access;
+            if route.kind() == Kind::Webex && route.family().segment != "contents" {
+                record.content = Content::Webex;
+            }
         });
     }
 
@@ -148,7 +164,12 @@ impl Trail {
     pub fn answered(&mut self, status: StatusCode, took: Duration, signal: Signal, closed: Option<Level>) {
         self.with(|record| {
             record.upstream_for += took;
-            let labels = [record.route.as_str(), method_label(&record.method), status.as_str()];
+            record.settle_replay(match signal {
+                Signal::Throttled { .. } => "throttled",
+                Signal::Accepted(_) if status.is_server_error() => "failed",
+                Signal::Accepted(_) => "answered",
+            });
+            let labels = [record.route.as_str(), method_label(&record.method), code_label(&status)];
             record.metrics.upstream_requests.with_label_values(&labels).inc();
             record
                 .metrics
@@ -169,8 +190,9 @@ impl Trail {
     /// It is sent again.
     pub fn replayed(&mut self, event: ReplayEvent) {
         self.with(|record| {
+            // The last replay has had no answer, or it would not be sent again.
+            record.settle_replay("failed");
             record.replayed = Some(event);
-            record.metrics.replays.with_label_values(&[event_label(event), "sent"]).inc();
         });
     }
 
@@ -211,11 +233,14 @@ impl Trail {
             let stated = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             record.retry_after = stated.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         }
+        let is_first_hand = record.attempts > 0 && record.content == Content::Webex;
+        let partial =
+            if is_first_hand { PartialFailures::of(response.status(), response.headers()) } else { None };
         response.map(|body| {
             if body.is_end_stream() {
                 body
             } else {
-                Body::stream(Followed { inner: body, record: Some(record) })
+                Body::stream(Followed { inner: body, record: Some(record), partial })
             }
         })
     }
@@ -238,49 +263,6 @@ impl Drop for Trail {
 impl Record {
     fn outcome(&self) -> Outcome {
         self.note.map_or(Outcome::Refused, Note::outcome)
-    }
-
-    /// The configured name or one word for all others: never a credential's hash, which a client could multiply.
-    fn tenant_label(&self) -> &str {
-        self.tenant.as_ref().and_then(|pass| pass.name()).map_or("unlisted", |name| name)
-    }
-
-    fn class(&self) -> &'static str {
-        self.access.as_str()
-    }
-
-    fn throttled(&self, wait: Wait, closed: Option<Level>) {
-        // Without a gate, a refusal closes nothing.
-        let scope = closed.map_or("none", Level::as_str);
-        self.metrics.throttled.with_label_values(&[scope, self.tenant_label()]).inc();
-        match wait {
-            Wait::Malformed => self.metrics.retry_after_malformed.inc(),
-            Wait::Missing => {}
-            Wait::Stated(stated) => self.metrics.retry_after.observe(stated.as_secs_f64()),
-        }
-    }
-
-    fn count(&self, total: Duration) {
-        let (route, outcome, tenant) = (self.route.as_str(), self.outcome(), self.tenant_label());
-        let outcome_label = outcome.as_str();
-        // 499 is what nginx taught dashboards to read as "the client left".
-        let code = self.status.as_ref().map_or("499", StatusCode::as_str);
-        let metrics = &self.metrics;
-        metrics.requests.with_label_values(&[route, method_label(&self.method), code, outcome_label]).inc();
-        metrics.tenant_requests.with_label_values(&[tenant, self.class(), outcome_label]).inc();
-        metrics.duration.with_label_values(&[route, outcome_label]).observe(total.as_secs_f64());
-        if self.attempts > 0 {
-            metrics.queue_wait.with_label_values(&[self.class(), tenant]).observe(self.waited.as_secs_f64());
-        }
-        if let Some(observed) = self.observed {
-            metrics.observed_wait.with_label_values(&[self.class(), tenant]).observe(observed.as_secs_f64());
-        }
-        if self.note.is_some() {
-            metrics.cache_requests.with_label_values(&[outcome_label]).inc();
-        }
-        if matches!(outcome, Outcome::Coalesced | Outcome::Hit | Outcome::Revalidated | Outcome::Stale) {
-            metrics.cache_saved_bytes.inc_by(self.bytes);
-        }
     }
 
     fn log(&self, total: Duration) {
@@ -313,6 +295,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let total = self.started_at.elapsed();
+        self.settle_replay(if self.status.is_some() { "failed" } else { "gone" });
         match self.asker {
             Asker::Cache => tracing::debug!(
                 request_id = %shown(&self.tracking_id),
@@ -327,16 +310,6 @@ impl Drop for Record {
                 self.log(total);
             }
         }
-    }
-}
-
-fn event_label(event: ReplayEvent) -> &'static str {
-    match event {
-        ReplayEvent::Fault => "fault",
-        ReplayEvent::HeadersSent => "headers_sent",
-        ReplayEvent::Locked => "locked",
-        ReplayEvent::NeverSent => "never_sent",
-        ReplayEvent::Throttled => "throttled",
     }
 }
 

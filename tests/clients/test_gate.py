@@ -74,7 +74,7 @@ def close_the_gate(sim, proxy, token, seconds, path=ME):
     refuse(sim, seconds, path)
     pool = concurrent.futures.ThreadPoolExecutor(1)
     first = pool.submit(timed, proxy.bot(token), path)
-    wait_until(lambda: "tollgate_queue_depth 1" in proxy.metrics(), what="a refused request in line")
+    wait_until(lambda: proxy.waiting() == 1, what="a refused request in line")
     pool.shutdown(wait=False)
     return first
 
@@ -119,7 +119,7 @@ def test_with_auto_a_full_room_delays_no_other_room(start, sim, people):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         first = pool.submit(read, one, busy)
-        wait_until(lambda: "tollgate_queue_depth 1" in proxy.metrics(), what="a refused request in line")
+        wait_until(lambda: proxy.waiting() == 1, what="a refused request in line")
         assert read(other, elsewhere)[0] == timed(proxy.bot(one))[0] == read(one, calm)[0] == 200
         assert time.monotonic() - began < 4.5
         assert first.result()[0] == 200
@@ -335,8 +335,8 @@ def test_a_client_that_leaves_the_line_is_never_heard_of(start, sim, people):
     head = f"GET /v1/rooms HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {leaver}\r\n\r\n"
     with socket.create_connection((host, int(port))) as client:
         client.sendall(head.encode())
-        wait_until(lambda: "tollgate_queue_depth 2" in proxy.metrics(), what="a second in line")
-    wait_until(lambda: "tollgate_queue_depth 1" in proxy.metrics(), what="its departure")
+        wait_until(lambda: proxy.waiting() == 2, what="a second in line")
+    wait_until(lambda: proxy.waiting() == 1, what="its departure")
     # Its place is free: two may stand in the strangers' line.
     assert timed(proxy.bot(leaver), "/v1/people/me")[0] == first.result()[0] == 200
     assert sim.count("GET", "/v1/rooms") == 0

@@ -135,6 +135,11 @@ class Proxy(Process):
     def metrics(self):
         return requests.get(f"{self.admin}/metrics", timeout=TIMEOUT).text
 
+    def waiting(self):
+        """Requests in line, all tenants together."""
+        lines = [line for line in self.metrics().splitlines() if line.startswith("tollgate_queue_depth{")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
     def log(self):
         """One dict per request answered so far."""
         entries = []

@@ -8,8 +8,6 @@ use std::time::Duration;
 use serde_json::json;
 use tollgate::admin::{Admin, Readiness, Scope, View};
 use tollgate::body::Body;
-use tollgate::gate::Glance;
-use tollgate::metrics::Gauges;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::world::{World, world};
@@ -92,11 +90,10 @@ async fn no_log_line_shows_a_credential() {
 async fn no_metric_shows_a_credential() {
     let world = world().start();
     a_day(&world).await;
-    let gauges = nothing(world.proxy.gate.glance());
-    let looked = gauges.clone();
-    let view = move || View { gauges: looked.clone(), names: HashMap::new(), readiness: Readiness::Ready };
+    let gauges = world.gauges();
+    let view = move || View { gauges: gauges.clone(), names: HashMap::new(), readiness: Readiness::Ready };
     let admin = Admin::new(Arc::clone(&world.proxy.metrics), Scope::Full, view);
-    let page = String::from_utf8(world.proxy.metrics.render(&gauges)).unwrap();
+    let page = world.page();
     assert!(page.contains("outcome=\"hit\""), "{page}");
     assert!(!page.contains(CANARY));
     assert!(!format!("{admin:?}").contains(CANARY));
@@ -118,18 +115,4 @@ async fn no_room_shows_what_it_keeps_when_it_is_printed() {
     let shown = format!("{:#?}", world.proxy.cache);
     assert!(shown.contains("Store("), "{shown}");
     assert!(!shown.contains("attachment; filename"), "{shown}");
-}
-
-fn nothing(gate: Glance) -> Gauges {
-    Gauges {
-        gate,
-        spool_bytes: 0.0,
-        cache_entries: 0.0,
-        cache_bytes: 0.0,
-        cache_evictions: 0,
-        connections: 0.0,
-        upstream_connections: 0.0,
-        tls_handshake_failures: 0,
-        certificate_not_after: None,
-    }
 }

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tollgate::body::{Body, BodyError};
 use tollgate::clock::Clock;
-use tollgate::gate::{Level, Permit, Scope};
+use tollgate::gate::{Glance, Level, Permit, Scope};
+use tollgate::metrics::Gauges;
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::Outbound;
 use tollgate::route::RouteId;
@@ -144,6 +145,16 @@ impl World {
         self.seen().into_iter().map(|seen| seen.what).collect()
     }
 
+    /// The gauges as they are now.
+    pub(crate) fn gauges(&self) -> Gauges {
+        gauges(self.proxy.gate.glance())
+    }
+
+    /// The metrics as Prometheus would read them now.
+    pub(crate) fn page(&self) -> String {
+        String::from_utf8(self.proxy.metrics.render(&self.gauges(), &self.proxy.doorman.names())).unwrap()
+    }
+
     /// Time since the world began.
     pub(crate) fn now(&self) -> Duration {
         self.started_at.elapsed()
@@ -152,6 +163,23 @@ impl World {
     /// Lets time pass.
     pub(crate) async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+}
+
+/// A gate's gauges; what a test without sockets lacks is zero.
+pub(crate) fn gauges(gate: Glance) -> Gauges {
+    Gauges {
+        taken_at: Instant::now(),
+        gate,
+        spool_bytes: 0.0,
+        cache_entries: 0.0,
+        cache_bytes: 0.0,
+        cache_evictions: 0,
+        connections: 0.0,
+        upstream_connections: 0.0,
+        tls_handshake_failures: Vec::new(),
+        panics: 0,
+        certificate_not_after: None,
     }
 }
 

@@ -293,7 +293,14 @@ impl<W> Core<W> {
         let tenth = ages.len() / 10;
         let (_, limit, _) = ages.select_nth_unstable_by(tenth, |one, other| other.cmp(one));
         let limit = *limit;
-        self.gates.retain(|_, gate| now.saturating_duration_since(gate.used_at) < limit);
+        let forgotten = &mut self.forgotten_closed_for;
+        self.gates.retain(|key, gate| {
+            let stays = now.saturating_duration_since(gate.used_at) < limit;
+            if !stays {
+                *forgotten.entry(key.level()).or_default() += gate.closed_for_total(now);
+            }
+            stays
+        });
         // Who waits for an answer through a gate that is gone would wait for ever.
         self.lines.wake_all();
     }

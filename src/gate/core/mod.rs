@@ -24,7 +24,7 @@ pub use ask::{Ask, Class, Order, Path, RoomKey, Size, Standing};
 pub use line::Place;
 pub use node::Phase;
 pub use scope::{Level, NodeKey, Scope};
-pub use view::{GateView, Learned};
+pub use view::{GateView, Learned, LineView};
 
 use check::{check, check_ceiling, check_gates, is_open, levels};
 use line::{Check, Entry, Lines};
@@ -101,6 +101,8 @@ pub struct Core<W> {
     lines: Lines<W>,
     egress: Node,
     gates: HashMap<NodeKey, Node>,
+    /// How long gates that are no longer remembered were closed, by width.
+    forgotten_closed_for: HashMap<Level, Duration>,
     scopes: Scopes,
     ceilings: Ceilings,
     has_egress_place: bool,
@@ -125,6 +127,7 @@ impl<W> Core<W> {
             lines: Lines::new(),
             egress: Node::new(now, settings.start_rate, settings.pin, settings.burst),
             gates: HashMap::new(),
+            forgotten_closed_for: HashMap::new(),
             scopes: Scopes::new(settings.scope),
             ceilings: Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings),
             has_egress_place: false,

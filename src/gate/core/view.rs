@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::gate::bucket::Rate;
 use crate::route::Family;
+use crate::words::TenantId;
 
 use super::node::Node;
 use super::scope::{Level, NodeKey};
@@ -24,6 +25,17 @@ pub struct GateView {
     pub rate: Rate,
     /// A refusal has lowered the rate at some time: it says something about the limit.
     pub has_met_limit: bool,
+}
+
+/// One line, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineView {
+    /// Whose: a tenant's, or the one that all strangers share ([`PROBATION`](crate::gate::PROBATION)).
+    pub tenant: TenantId,
+    /// Requests in it; at least one.
+    pub waiting: u32,
+    /// How long the first of them has been there.
+    pub oldest_waited: Duration,
 }
 
 /// What an earlier process knew, relative to now.
@@ -63,9 +75,21 @@ impl<W> Core<W> {
         view(now, NodeKey::Egress, &self.egress)
     }
 
-    /// How long the widest gate has been closed, all times together.
-    pub fn egress_closed_for_total(&self, now: Instant) -> Duration {
-        self.egress.closed_for_total(now)
+    /// Every line with somebody in it, in no order.
+    pub fn all_lines(&self, now: Instant) -> impl Iterator<Item = LineView> {
+        self.lines.occupied().map(move |(tenant, waiting, joined_at)| LineView {
+            tenant,
+            waiting,
+            oldest_waited: now.saturating_duration_since(joined_at),
+        })
+    }
+
+    /// How long the gates of one width have been closed, all gates and all times together.
+    pub fn closed_for_total(&self, now: Instant, level: Level) -> Duration {
+        let known = self.gates.iter().filter(|(key, _)| key.level() == level);
+        let egress = (level == Level::Egress).then(|| self.egress.closed_for_total(now));
+        let forgotten = self.forgotten_closed_for.get(&level).copied();
+        known.map(|(_, gate)| gate.closed_for_total(now)).chain(egress).chain(forgotten).sum()
     }
 
     /// What the scheduler was told.

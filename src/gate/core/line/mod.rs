@@ -269,6 +269,15 @@ impl<W> Lines<W> {
         }
     }
 
+    /// Lines with somebody in them: whose, how many, and when the first of them joined.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (TenantId, u32, Instant)> {
+        self.tenants.iter().filter_map(|(_, tenant)| {
+            let flows = tenant.flows.values().filter_map(|flow| self.flows.get(*flow));
+            let heads = flows.filter_map(|flow| self.entries.get(flow.head?));
+            Some((tenant.id, tenant.waiting, heads.map(|entry| entry.joined_at).min()?))
+        })
+    }
+
     pub(super) fn oldest_joined_at(&self) -> Option<Instant> {
         self.deadlines
             .iter()
