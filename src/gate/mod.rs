@@ -23,7 +23,7 @@ mod signal;
 pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
-pub use self::core::{CoreSettings, GateView, Learned, Level, NodeKey, Reason, RoomKey, Scope};
+pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
 pub use self::permit::{Permit, Receipt};
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
@@ -121,6 +121,10 @@ pub struct Glance {
     pub waiting: usize,
     /// How long the oldest in line has been there.
     pub oldest_waited: Duration,
+    /// The longest lines, longest first; at most 20.
+    pub lines: Vec<LineView>,
+    /// How many lines have somebody in them.
+    pub lines_waiting: usize,
     /// Requests between permit and answer.
     pub in_flight: usize,
     /// Whom a refusal stops.
@@ -135,6 +139,17 @@ pub struct Glance {
     pub gates: Vec<GateView>,
     /// How far refusals reach, where that is proved.
     pub verdicts: Vec<(Family, Level)>,
+}
+
+/// What changes from second to second; costs the same however much is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pulse {
+    /// Requests in line.
+    pub waiting: usize,
+    /// The widest gate's rate, in requests per second.
+    pub rate: Rate,
+    /// Whether the widest gate is closed.
+    pub is_closed: bool,
 }
 
 impl Gate {
@@ -260,12 +275,27 @@ impl Gate {
         learned.into_iter().for_each(|fact| state.core.restore(now, fact));
     }
 
+    /// The gate's pulse, now.
+    pub fn pulse(&self) -> Pulse {
+        let now = Instant::now();
+        let state = self.shared.lock();
+        let egress = state.core.egress(now);
+        Pulse {
+            waiting: state.core.waiting(),
+            rate: egress.rate,
+            is_closed: egress.closed_for.is_some(),
+        }
+    }
+
     /// Lines, gates and verdicts as they are now.
     pub fn glance(&self) -> Glance {
         let now = Instant::now();
         let state = self.shared.lock();
         let core = &state.core;
+        let (lines, lines_waiting) = core.lines(now);
         Glance {
+            lines,
+            lines_waiting,
             waiting: core.waiting(),
             oldest_waited: core
                 .oldest_joined_at()

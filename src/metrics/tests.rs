@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gate::{GateView, Level, NodeKey, Rate, RoomKey, Scope};
+use crate::gate::{GateView, Level, LineView, NodeKey, PROBATION, Rate, RoomKey, Scope};
 use crate::route::{Access, Family};
 use crate::words::TenantId;
 
@@ -24,6 +24,11 @@ pub(crate) fn gauges() -> Gauges {
     let gate = Glance {
         waiting: 3,
         oldest_waited: Duration::from_millis(1500),
+        lines: vec![
+            LineView { tenant: one, waiting: 2, oldest_waited: Duration::from_millis(1500) },
+            LineView { tenant: PROBATION, waiting: 1, oldest_waited: Duration::from_millis(250) },
+        ],
+        lines_waiting: 2,
         in_flight: 4,
         scope: Scope::Auto,
         ceiling_per_second: Some(50.0),

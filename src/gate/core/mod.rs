@@ -24,7 +24,7 @@ pub use ask::{Ask, Class, Order, Path, RoomKey, Size, Standing};
 pub use line::Place;
 pub use node::Phase;
 pub use scope::{Level, NodeKey, Scope};
-pub use view::{GateView, Learned};
+pub use view::{GateView, Learned, LineView};
 
 use check::{check, check_ceiling, check_gates, is_open, levels};
 use line::{Check, Entry, Lines};

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::gate::bucket::Rate;
 use crate::route::Family;
+use crate::words::TenantId;
 
 use super::node::Node;
 use super::scope::{Level, NodeKey};
@@ -24,6 +25,17 @@ pub struct GateView {
     pub rate: Rate,
     /// A refusal has lowered the rate at some time: it says something about the limit.
     pub has_met_limit: bool,
+}
+
+/// One line, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineView {
+    /// Whose: a tenant's, or the one that all strangers share ([`PROBATION`](crate::gate::PROBATION)).
+    pub tenant: TenantId,
+    /// Requests in it; at least one.
+    pub waiting: u32,
+    /// How long the first of them has been there.
+    pub oldest_waited: Duration,
 }
 
 /// What an earlier process knew, relative to now.
@@ -49,6 +61,16 @@ impl<W> Core<W> {
     /// When the first of the next to give up joined.
     pub fn oldest_joined_at(&self) -> Option<Instant> {
         self.lines.oldest_joined_at()
+    }
+
+    /// The longest lines, longest first, and how many there are in all.
+    pub fn lines(&self, now: Instant) -> (Vec<LineView>, usize) {
+        let view = |(tenant, waiting, joined_at): (TenantId, u32, Option<Instant>)| LineView {
+            tenant,
+            waiting,
+            oldest_waited: joined_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+        };
+        (self.lines.longest(MAX_LINES).into_iter().map(view).collect(), self.lines.lines())
     }
 
     /// Time until all gates of a path are open; none if they are.
@@ -128,3 +150,6 @@ fn view(now: Instant, key: NodeKey, gate: &Node) -> GateView {
         has_met_limit: gate.has_met_limit(),
     }
 }
+
+/// Lines that are shown: what a person takes in at a glance, and cheap to find while nobody may pass.
+const MAX_LINES: usize = 20;

@@ -1,5 +1,6 @@
 //! Who stands in line, and who is next: tenants take turns by weight, classes by urgency, flows in a ring, each flow in order.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use slab::Slab;
@@ -276,6 +277,29 @@ impl<W> Lines<W> {
             .filter_map(|(_, entry)| self.entries.get(*entry))
             .map(|entry| entry.joined_at)
             .min()
+    }
+
+    /// The `most` longest lines: whose, requests in it, when the first of them joined. Looks at a bounded number of
+    /// each line's flows. A tie is broken by the tenant, so that a page does not flicker.
+    pub(super) fn longest(&self, most: usize) -> Vec<(TenantId, u32, Option<Instant>)> {
+        let waiting = self.tenants.iter().map(|(_, tenant)| tenant).filter(|tenant| tenant.waiting > 0);
+        let mut lines: Vec<_> = waiting.collect();
+        let rank = |line: &&Tenant| (Reverse(line.waiting), line.id);
+        if lines.len() > most {
+            lines.select_nth_unstable_by_key(most, rank);
+            lines.truncate(most);
+        }
+        lines.sort_unstable_by_key(rank);
+        let heads = |line: &Tenant| {
+            let flows = line.flows.values().take(MAX_LOOK).filter_map(|flow| self.flows.get(*flow)?.head);
+            flows.filter_map(|head| self.entries.get(head)).map(|entry| entry.joined_at).min()
+        };
+        lines.into_iter().map(|line| (line.id, line.waiting, heads(line))).collect()
+    }
+
+    /// How many lines have somebody in them.
+    pub(super) fn lines(&self) -> usize {
+        self.tenants.iter().filter(|(_, tenant)| tenant.waiting > 0).count()
     }
 
     /// Entries, flows and tenants that are kept.
