@@ -280,11 +280,7 @@ impl Gate {
         let now = Instant::now();
         let state = self.shared.lock();
         let egress = state.core.egress(now);
-        Pulse {
-            waiting: state.core.waiting(),
-            rate: egress.rate,
-            is_closed: egress.closed_for.is_some(),
-        }
+        Pulse { waiting: state.core.waiting(), rate: egress.rate, is_closed: egress.closed_for.is_some() }
     }
 
     /// Lines, gates and verdicts as they are now.

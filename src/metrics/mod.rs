@@ -12,8 +12,12 @@ use prometheus::{
 use crate::gate::Glance;
 
 mod pulled;
+mod recent;
 
 use pulled::Pulled;
+
+pub(crate) use recent::Answered;
+pub use recent::{Pace, Recent, RecentView, Refusal, RefusalReason};
 
 /// A name that the registry refuses: a fault of this file, found by its test.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,7 @@ pub struct Metrics {
     pub(crate) replays: IntCounterVec,
     pub(crate) cache_requests: IntCounterVec,
     pub(crate) cache_saved_bytes: IntCounter,
+    pub(crate) recent: Recent,
     config_reloaded: Gauge,
     pulled: Mutex<Pulled>,
 }
@@ -147,6 +152,7 @@ impl Metrics {
                 "config_last_reload_successful",
                 "1 if the configuration last read is in force, 0 if it had a fault",
             )?,
+            recent: Recent::default(),
             pulled: Mutex::new(Pulled::new(&series)?),
             registry: series.0,
         };

@@ -12,15 +12,17 @@ use crate::admit::Pass;
 use crate::body::Body;
 use crate::cache::{Note, Stored};
 use crate::gate::{Level, Reason, Signal, Wait};
-use crate::metrics::{Metrics, method_label};
+use crate::metrics::{Metrics, RefusalReason, method_label};
 use crate::reply::{Problem, TRACKING_ID};
 use crate::route::{Access, Route, RouteId};
 use crate::upstream::ReplayEvent;
 use crate::words::Outcome;
 
 mod followed;
+mod remembered;
 
 use followed::Followed;
+use remembered::refusal_reason;
 
 /// The record of one request. Facts come in while it walks; [`Trail::close`] ends it.
 ///
@@ -50,6 +52,7 @@ struct Record {
     replayed: Option<ReplayEvent>,
     error: Option<String>,
     retry_after: Option<Duration>,
+    refusal: Option<RefusalReason>,
     status: Option<StatusCode>,
     bytes: u64,
 }
@@ -80,6 +83,7 @@ impl Trail {
                 replayed: None,
                 error: None,
                 retry_after: None,
+                refusal: None,
                 status: None,
                 bytes: 0,
             })),
@@ -154,6 +158,7 @@ impl Trail {
             record.note = None;
             record.error = Some(problem.to_string());
             record.retry_after = problem.retry_after();
+            record.refusal = Some(refusal_reason(problem));
             if let Problem::Refused(refused) = problem {
                 let reason = match refused.reason {
                     Reason::Deadline => "deadline",
@@ -287,6 +292,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let total = self.started_at.elapsed();
         self.count(total);
+        self.remember();
         self.log(total);
     }
 }
