@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::admit::Pass;
 use crate::body::Body;
 use crate::route::{CacheRule, Route};
-use crate::words::Outcome;
+use crate::words::{Outcome, TenantId};
 
 mod entry;
 mod fill;
@@ -44,6 +44,19 @@ pub enum Mode {
     On,
     /// Keeps nothing.
     Off,
+}
+
+/// Which answers an operator wants forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purge {
+    /// All.
+    All,
+    /// Those of one attachment, by its id.
+    Content(String),
+    /// Those whose path begins so.
+    Prefix(String),
+    /// Those of one tenant.
+    Tenant(TenantId),
 }
 
 /// What the cache has to say to a request.
@@ -237,6 +250,17 @@ impl Cache {
             entries.insert(key, Arc::new(Entry { headers, bytes, proved_at: now }));
         };
         (Response::from_parts(head, Body::stream(fill::Fill::new(body, self.settings.max_entry, keep))), note)
+    }
+
+    /// Forgets what `purge` names. Returns how many answers that were. A fill under way is not stopped.
+    pub fn purge(&self, purge: &Purge) -> u64 {
+        let named = self.entries.iter().filter(|(key, _)| key.is_named_by(purge));
+        let mut purged = 0;
+        for (key, _) in named {
+            self.entries.invalidate(key.as_ref());
+            purged += 1;
+        }
+        purged
     }
 
     /// Counts and bytes as they are now.

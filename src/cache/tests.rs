@@ -199,3 +199,29 @@ async fn queries_writes_and_other_routes_are_never_kept() {
         assert!(matches!(world.ask("a", "GET", path, &[]), Lookup::Fetch(_)), "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_operator_forgets_by_name_and_nothing_else() {
+    let digits = |token: &str| {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        Doorman::new(b"key", &[], crate::admit::Admittance::Any).admit(&headers).unwrap().tenant()
+    };
+    let id = CONTENT.strip_prefix("/v1/contents/").unwrap();
+    for (purge, purged, left) in [
+        (Purge::All, 2, [false, false]),
+        (Purge::Content(id.to_owned()), 2, [false, false]),
+        (Purge::Content(id[1..].to_owned()), 0, [true, true]),
+        (Purge::Prefix("/v1/contents/".to_owned()), 2, [false, false]),
+        (Purge::Prefix("/v1/people".to_owned()), 0, [true, true]),
+        (Purge::Tenant(digits("a")), 1, [false, true]),
+        (Purge::Tenant(digits("c")), 0, [true, true]),
+    ] {
+        let world = World::new();
+        for token in ["a", "b"] {
+            world.fetch(token, "GET", answer(200, "bytes")).await;
+        }
+        assert_eq!(world.cache.purge(&purge), purged, "{purge:?}");
+        assert_eq!(["a", "b"].map(|token| world.is_hit(token, "GET")), left, "{purge:?}");
+    }
+}
