@@ -8,27 +8,31 @@ use std::time::UNIX_EPOCH;
 
 use http::uri::Authority;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::admin::{Admin, Readiness, Scope, View};
+use crate::admin::{Admin, AdminSettings, AdminToken, Readiness, View};
 use crate::config::{Certificate, Config};
 use crate::metrics::{self, Gauges, Metrics};
 use crate::proxy::Proxy;
 use crate::server::ca::{LocalCa, Origin};
 use crate::server::drain::Drain;
 use crate::server::tls::{CertificateFiles, Certificates, Tls};
-use crate::server::{self, Server, ServerSettings};
+use crate::server::{self, Server};
 use crate::upstream::{self, Client, ExtraCa};
 
 mod build;
 pub mod logs;
 mod memory;
+mod operators;
 mod reload;
 mod state;
 
 pub use self::reload::{Order, Orders};
 
 use self::memory::Memory;
+use self::operators::{Asked, Clerk};
 use self::reload::Reloader;
 
 /// Why the process cannot start.
@@ -92,6 +96,9 @@ pub struct App {
     listeners: Listeners,
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
+    token: AdminToken,
+    dial: Option<logs::Dial>,
+    started_at: Instant,
     config: Config,
 }
 
@@ -121,6 +128,7 @@ impl App {
         let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
+        let token = state::admin_token(&config.state_dir, config.admin.token_file.as_deref())?;
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
@@ -136,8 +144,16 @@ impl App {
             listeners,
             metrics,
             memory: Arc::new(memory),
+            token,
+            dial: None,
+            started_at: Instant::now(),
             config: config.clone(),
         })
+    }
+
+    /// The same, with a log that operators may turn.
+    pub fn with_log(self, dial: logs::Dial) -> Self {
+        Self { dial: Some(dial), ..self }
     }
 
     /// Where it listens.
@@ -168,14 +184,15 @@ impl App {
         tasks.spawn(async move { gate.run().await });
         let memory = Arc::clone(&self.memory);
         tasks.spawn(remember(Arc::clone(&memory)));
-        self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
+        let (admin, mut asked) = self.operators(Arc::clone(&is_draining));
+        operators::serve(&mut tasks, &mut self.listeners, &admin, &operators_drain);
         let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
         let mut reloader = Reloader::new(Arc::clone(&self.proxy), self.config.clone());
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         tokio::select! {
             () = &mut traffic => return memory.keep(),
-            () = reloader.obey(&mut orders) => {}
+            () = reloader.obey(&mut orders, &mut asked) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
         tracing::info!("draining");
@@ -185,23 +202,25 @@ impl App {
         };
         tokio::select! {
             _ = async { tokio::join!(leave, &mut traffic) } => {}
-            () = reloader.obey(&mut orders) => tracing::warn!("ending at once"),
+            () = reloader.obey(&mut orders, &mut asked) => tracing::warn!("ending at once"),
         }
         memory.keep();
     }
 
-    fn spawn_operators(&mut self, tasks: &mut JoinSet<()>, is_draining: &Arc<AtomicBool>, drain: &Drain) {
-        let settings = ServerSettings { max_connections: OPERATORS, ..ServerSettings::recommended() };
-        let server = Server::new(settings);
-        let listeners =
-            [(self.listeners.admin.take(), Scope::Full), (self.listeners.metrics.take(), Scope::Metrics)];
-        for (listener, scope) in listeners {
-            let Some(listener) = listener else { continue };
-            let admin = Admin::new(Arc::clone(&self.metrics), scope, self.look(Arc::clone(is_draining)));
-            let (server, drain) = (server.clone(), drain.clone());
-            let answer = move |_, request: http::Request<_>| std::future::ready(admin.answer(&request));
-            tasks.spawn(async move { server.run(listener, None, answer, drain).await });
-        }
+    /// The operators' side, and where its orders to reload arrive.
+    fn operators(&self, is_draining: Arc<AtomicBool>) -> (Admin, mpsc::Receiver<Asked>) {
+        let (reloads, asked) = mpsc::channel(1);
+        let clerk = Clerk { proxy: Arc::clone(&self.proxy), dial: self.dial.clone(), reloads };
+        let proxy = Arc::clone(&self.proxy);
+        let settings = AdminSettings {
+            metrics: Arc::clone(&self.metrics),
+            look: Arc::new(self.look(is_draining)),
+            beat: Arc::new(move || operators::beat(&proxy)),
+            obey: clerk.obey(),
+            token: self.token.clone(),
+            hosts: self.config.admin.hosts.clone(),
+        };
+        (Admin::new(settings), asked)
     }
 
     async fn serve(self, drain: Drain) {
@@ -229,7 +248,14 @@ impl App {
     fn look(&self, is_draining: Arc<AtomicBool>) -> impl Fn() -> View + Clone + Send + Sync + 'static {
         let (proxy, server) = (Arc::clone(&self.proxy), self.server.clone());
         let certificates = self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
+        let upstream: Arc<str> = self.config.upstream.url.to_string().into();
+        let started_at = self.started_at;
         move || View {
+            now: proxy.clock.now(),
+            wall: proxy.clock.wall(),
+            up_for: started_at.elapsed(),
+            upstream: Arc::clone(&upstream),
+            recent: proxy.metrics.recent().look(proxy.clock.now()),
             gauges: gauges(&proxy, &server, certificates.as_deref()),
             names: proxy.doorman.names(),
             readiness: if is_draining.load(Ordering::Relaxed) {
@@ -324,7 +350,5 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
     }
 }
 
-/// Operators and their scrapers are few; bots must not crowd them out, nor they the bots.
-const OPERATORS: usize = 64;
 /// What every leaf of the local CA is for.
 const LOCAL_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];

@@ -56,6 +56,17 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    /// The word for status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// The line that all tenants share until the API has accepted a request of theirs: strangers gain nothing by
 /// being many.
 pub const PROBATION: TenantId = TenantId::new([0xff; 16]);
@@ -117,6 +128,8 @@ pub struct Ticket {
 /// The gate at a glance, for status and metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Glance {
+    /// Whether requests are held back.
+    pub mode: Mode,
     /// Requests in line.
     pub waiting: usize,
     /// How long the oldest in line has been there.
@@ -290,6 +303,7 @@ impl Gate {
         let core = &state.core;
         let (lines, lines_waiting) = core.lines(now);
         Glance {
+            mode: state.mode,
             lines,
             lines_waiting,
             waiting: core.waiting(),

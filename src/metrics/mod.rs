@@ -66,7 +66,7 @@ pub struct Metrics {
     pub(crate) replays: IntCounterVec,
     pub(crate) cache_requests: IntCounterVec,
     pub(crate) cache_saved_bytes: IntCounter,
-    pub(crate) recent: Recent,
+    recent: Recent,
     config_reloaded: Gauge,
     pulled: Mutex<Pulled>,
 }
@@ -167,6 +167,11 @@ impl Metrics {
     /// The configuration was read again, and is in force if that went well.
     pub fn reloaded<T, E>(&self, result: &Result<T, E>) {
         self.config_reloaded.set(if result.is_ok() { 1.0 } else { 0.0 });
+    }
+
+    /// What the last minutes looked like.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// The exposition in Prometheus' text format, gauges as given, process series as they are now.

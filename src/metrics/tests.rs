@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gate::{GateView, Level, LineView, NodeKey, PROBATION, Rate, RoomKey, Scope};
+use crate::gate::{GateView, Level, LineView, Mode, NodeKey, PROBATION, Rate, RoomKey, Scope};
 use crate::route::{Access, Family};
 use crate::words::TenantId;
 
@@ -22,6 +22,7 @@ pub(crate) fn gauges() -> Gauges {
     let rooms = Family::named("rooms", Access::Write).unwrap();
     let [one, two] = [1, 2].map(|id| TenantId::new([id; 16]));
     let gate = Glance {
+        mode: Mode::Enforce,
         waiting: 3,
         oldest_waited: Duration::from_millis(1500),
         lines: vec![

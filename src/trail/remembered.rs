@@ -26,7 +26,7 @@ impl Record {
             saved_bytes: if spares_bytes { self.bytes } else { 0 },
             refusal: reason.map(|reason| (reason, self.retry_after)),
         };
-        self.metrics.recent.note(Instant::now(), &answered);
+        self.metrics.recent().note(Instant::now(), &answered);
     }
 }
 
