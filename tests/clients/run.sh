@@ -12,5 +12,13 @@ if ! cmp -s "$wanted" "$venv/installed.txt"; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$wanted"
     cp "$wanted" "$venv/installed.txt"
 fi
+modules=target/clients-page
+wanted=tests/clients/page/package-lock.json
+if ! cmp -s "$wanted" "$modules/package-lock.json"; then
+    rm -rf "$modules"
+    mkdir -p "$modules"
+    cp tests/clients/page/package.json "$wanted" "$modules"
+    npm ci --prefix "$modules" --ignore-scripts --no-audit --no-fund --silent || { rm -rf "$modules"; exit 1; }
+fi
 cd tests/clients
 exec "../../$venv/bin/python" -B -m pytest "$@"

@@ -30,6 +30,14 @@
     return `${Math.floor(whole / 86400)} d ${Math.floor(whole / 3600) % 24} h`;
   };
 
+  // Names may have 64 letters, which no phone shows in a row of a table.
+  const short = (name) => (name.length > 26 ? `${name.slice(0, 25)}\u2026` : name);
+  const tenant = (name) => {
+    const node = make("span", "", short(name));
+    if (short(name) !== name) node.title = name;
+    return node;
+  };
+
   // Shown until the next word comes: what it said, when it came, and what was drawn from it.
   let told = null, heardAt = 0, longest = 0, isPaused = false;
   const drawn = new Map();
@@ -49,8 +57,8 @@
     whole.append(make("caption", "", caption));
     const head = whole.createTHead().insertRow();
     for (const [text, kind] of heads) {
-      const cell = make("th", kind, text);
-      cell.scope = "col";
+      const cell = make(text ? "th" : "td", kind, text);
+      if (text) cell.scope = "col";
       head.append(cell);
     }
     const body = whole.createTBody();
@@ -65,11 +73,6 @@
     }
     return whole;
   };
-  const countdown = (seconds) => {
-    const node = make("span", "", clock(left(seconds)));
-    node.dataset.left = seconds;
-    return node;
-  };
   const bar = (parts) => {
     const track = make("div", "track");
     for (const [share, kind] of parts) {
@@ -82,11 +85,12 @@
 
   const who = (gate) => {
     if (gate.level === "egress") return "everyone";
-    if (gate.level === "tenant") return gate.tenant;
-    return `${gate.tenant}: ${gate.family} ${gate.access}s${gate.level === "room" ? " in one room" : ""}`;
+    if (gate.level === "tenant") return `${short(gate.tenant)}, all requests`;
+    const what = gate.access === "write" ? "writes to" : "reads of";
+    return `${short(gate.tenant)}, ${what} ${gate.family}${gate.level === "room" ? " in one room" : ""}`;
   };
   const shut = (gate) => {
-    const wide = { level: "egress", closed: gate.closed, remaining_seconds: gate.remaining_seconds };
+    const wide = { level: "egress", closed: gate.closed, remaining_seconds: gate.remaining_seconds, rate_per_second: gate.rate_per_second };
     return (gate.closed || gate.half_open ? [wide] : []).concat(gate.gates);
   };
 
@@ -103,9 +107,9 @@
     }
     if (closed.length) {
       const last = closed.reduce((one, other) => (other.remaining_seconds > one.remaining_seconds ? other : one));
-      const more = gate.gates_shut - 1;
-      const head = more ? `Closed for ${who(last)} and ${more} more` : `Closed for ${who(last)}`;
-      return { state: "closed", head, line: `Everyone else passes. ${line}`, seconds: last.remaining_seconds, what: more ? "until the last opens" : "until it opens" };
+      const head = gate.gates_shut > 1 ? `${plural(gate.gates_shut, "gate", "gates")} closed` : "One gate closed";
+      const first = gate.gates_shut > 1 ? `The last to open: ${who(last)}.` : `For ${who(last)}.`;
+      return { state: "closed", head, line: `${first} All else passes. ${line}`, seconds: last.remaining_seconds, what: gate.gates_shut > 1 ? "until the last opens" : "until it opens" };
     }
     if (gate.gates_shut) return { state: "trying", head: `Trying ${plural(gate.gates_shut, "gate", "gates")} again`, line };
     if (gate.mode === "off") return { state: "open", head: "Not holding anybody back", line: "The gate is switched off." };
@@ -128,8 +132,8 @@
       longest = 0;
       delete at("count").dataset.left;
     }
-    // Spoken when the gate changes, not with each second.
-    const mark = `${seen.state} ${seen.head}`;
+    // Spoken when the state changes, not with each second and each gate.
+    const mark = `${seen.state} ${gate.closed}`;
     if (drawn.get("spoken") !== mark) {
       drawn.set("spoken", mark);
       say("spoken", isCounting ? `${seen.head}. Opens in about ${clock(seen.seconds)}.` : `${seen.head}.`);
@@ -138,12 +142,13 @@
 
   const showGates = (gate) => {
     const gates = shut(gate);
-    draw("gates", gates, () => {
+    const shown = gates.slice(0, 12);
+    draw("gates", [shown.map((one) => ({ ...one, remaining_seconds: 0 })), gate.gates_shut], () => {
       if (!gates.length) return none("All gates are open.");
-      const rows = gates.slice(0, 12).map((one) => [
+      const rows = shown.map((one) => [
         [who(one)],
-        [one.rate_per_second === undefined ? rate(gate.rate_per_second) : rate(one.rate_per_second), "number wide"],
-        one.closed ? [countdown(one.remaining_seconds), "number"] : ["being tried", "number"],
+        [rate(one.rate_per_second), "number wide"],
+        [one.closed ? make("span", "left") : "being tried", "number"],
       ]);
       const part = document.createDocumentFragment();
       part.append(table("Closed gates, the last to open first", [["For"], ["Rate per second", "number wide"], ["Opens in", "number"]], rows));
@@ -151,6 +156,8 @@
       if (more > 0) part.append(make("p", "none", `and ${number(more)} more: see /status`));
       return part;
     });
+    const counts = at("gates").querySelectorAll(".left");
+    shown.filter((one) => one.closed).forEach((one, index) => { counts[index].dataset.left = one.remaining_seconds; });
   };
 
   const showLines = (gate) => {
@@ -160,7 +167,7 @@
       if (!gate.lines.length) return none("Nobody waits.");
       const most = gate.lines[0].waiting;
       const rows = gate.lines.slice(0, 12).map((line) => {
-        const name = make("span", "", line.tenant);
+        const name = tenant(line.tenant);
         if (gated.has(line.tenant)) name.append(" ", make("span", "tag", "gated"));
         return [
           [name],
@@ -198,6 +205,7 @@
     node.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     node.setAttribute("aria-label", label);
     node.replaceChildren(...parts);
+    say(`${id}-most`, values.length ? `most ${rate(Math.max(...values))}` : "");
   };
 
   const showSeries = (status) => {
@@ -209,7 +217,8 @@
     const mean = latest.reduce((sum, value) => sum + value, 0) / Math.max(1, latest.length);
     say("rate", rate(gate.rate_per_second));
     const pin = gate.ceiling_per_second;
-    say("ceiling", pin === null ? "learned; no ceiling is set" : `learned; the ceiling is ${rate(pin)}`);
+    const holds = pin !== null && pin < gate.rate_per_second;
+    say("ceiling", pin === null ? "learned; no ceiling is set" : holds ? `learned, but the ceiling of ${rate(pin)} holds` : `learned; the ceiling is ${rate(pin)}`);
     say("waiting", number(gate.waiting));
     say("oldest", gate.waiting ? `the oldest for ${span(gate.oldest_waited_seconds)}` : `${plural(gate.in_flight, "request", "requests")} at the API`);
     say("answers", rate(mean));
@@ -233,7 +242,7 @@
     const whole = (one) => one.mean_wait_seconds + one.mean_upstream_seconds;
     const most = Math.max(1e-9, ...slowest.map(whole));
     const rows = slowest.slice(0, 6).map((one) => [
-      [one.tenant],
+      [tenant(one.tenant)],
       [bar([[one.mean_wait_seconds / most], [one.mean_upstream_seconds / most, "api"]]), "bar"],
       [span(one.mean_wait_seconds), "number"],
       [span(one.mean_upstream_seconds), "number"],
@@ -249,21 +258,25 @@
   });
 
   const REASONS = {
-    api: "the API\u2019s 429, passed on", deadline: "no turn in time", full: "line full",
-    request: "request refused", unlisted: "token not listed", upstream: "API unreachable",
+    api: "429 passed on", deadline: "no turn in time", full: "line full", request: "bad request",
+    unlisted: "token not listed", upstream: "API unreachable",
   };
   const showRefusals = (status) => {
     const rows = status.refusals.slice(0, 12).map((one) => ({
       time: new Date((status.at - one.seconds_ago) * 1000).toLocaleTimeString("en-GB"),
-      who: one.tenant === null ? "nobody known" : one.tenant,
+      who: one.tenant === null ? "unknown" : one.tenant,
       what: one.route, why: REASONS[one.reason] || one.reason,
       wait: one.retry_after_seconds === null ? "\u2013" : clock(one.retry_after_seconds),
-      times: one.times === 1 ? "" : `\u00d7 ${number(one.times)}`,
+      times: one.times,
     }));
     draw("refusals", rows, () => {
       if (!rows.length) return none("Nothing was refused since the start.");
-      const cells = rows.map((one) => [[one.time, "number time"], [one.who], [one.what, "wide"], [one.why], [one.wait, "number"], [one.times, "number"]]);
-      return table("Recent refusals, the latest first", [["Time", "time"], ["Tenant"], ["Route", "wide"], ["Why"], ["Retry after", "number"], ["Times", "number"]], cells);
+      const cells = rows.map((one) => {
+        const why = make("span", "", one.why);
+        if (one.times > 1) why.append(make("span", "quiet times", ` \u00d7${number(one.times)}`));
+        return [[one.time, "time"], [tenant(one.who), "who"], [one.what, "wide"], [why], [one.wait, "number"]];
+      });
+      return table("Recent refusals, the latest first", [["Time", "time"], ["Tenant"], ["Route", "wide"], ["Why"], ["Retry after", "number"]], cells);
     });
   };
 
