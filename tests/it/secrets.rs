@@ -103,7 +103,7 @@ async fn no_metric_and_no_status_shows_a_credential() {
     let ask = http::Request::get("/status").header("host", "localhost").body(Body::empty()).unwrap();
     let told = admin.answer(ask).await.into_body().collect().await.unwrap().to_bytes();
     let status = String::from_utf8(told.to_vec()).unwrap();
-    assert!(status.contains("\"deadline\"") && status.contains("/v1/people/{id}"), "{status}");
+    assert!(status.contains("\"deadline\"") && status.contains("/v1/people/me"), "{status}");
     assert!(!status.contains(CANARY), "{status}");
 }
 

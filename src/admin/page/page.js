@@ -94,11 +94,12 @@
     return (gate.closed || gate.half_open ? [wide] : []).concat(gate.gates);
   };
 
-  const verdict = (gate) => {
+  const verdict = (gate, lately) => {
     const closed = shut(gate).filter((one) => one.closed);
-    const line = gate.waiting
+    const refused = lately ? ` In the last ten seconds ${plural(lately, "request was", "requests were")} refused.` : "";
+    const line = (gate.waiting
       ? `${plural(gate.waiting, "request", "requests")} of ${plural(gate.lines_waiting, "tenant", "tenants")} ${gate.waiting === 1 ? "waits" : "wait"}, the oldest for ${span(gate.oldest_waited_seconds)}.`
-      : "Nobody waits.";
+      : "Nobody waits.") + refused;
     if (gate.closed) {
       return { state: "closed", head: "Closed for everyone", line, seconds: gate.remaining_seconds, what: "until it opens" };
     }
@@ -116,8 +117,9 @@
     return { state: "open", head: gate.waiting ? "Open, requests wait their turn" : "Open", line };
   };
 
-  const showVerdict = (gate) => {
-    const seen = verdict(gate);
+  const showVerdict = ({ gate, history }) => {
+    const steps = Math.round(10 / history.step_seconds);
+    const seen = verdict(gate, history.refused.slice(-steps).reduce((sum, count) => sum + count, 0));
     const before = at("gate").dataset.state;
     at("gate").dataset.state = seen.state;
     say("headline", seen.head);
@@ -251,7 +253,7 @@
     ]);
     const part = document.createDocumentFragment();
     part.append(table("Slowest tenants", [["Tenant"], ["", "bar"], ["In line", "number"], ["At the API", "number"], ["Slowest", "number wide"], ["Calls", "number wide"]], rows));
-    const heads = part.querySelectorAll("thead th");
+    const heads = part.querySelectorAll("thead tr > *");
     heads[2].prepend(make("span", "key"));
     heads[3].prepend(make("span", "key api"));
     return part;
@@ -286,7 +288,7 @@
     say("uptime", `up ${clock(Math.floor(told.up_seconds))}`);
     at("note").hidden = told.ready;
     if (!told.ready) say("note", "Draining: this process takes no new traffic and ends soon.");
-    showVerdict(told.gate);
+    showVerdict(told);
     showGates(told.gate);
     showLines(told.gate);
     showSeries(told);

@@ -38,11 +38,10 @@ def main(extra=None):
 
 def take(sim, proxy, browser, extra):
     is_closed = "document.getElementById('gate').dataset.state === 'closed'"
-    for seconds in [60, 45]:
+    for seconds in [75, 60]:
         time.sleep(seconds)
         refuse(sim, proxy, 6)
-    time.sleep(30)
-    refuse(sim, proxy, 50)
+    time.sleep(40)
     views = [(ROOT / "docs/page.png", {"width": 1180, "height": 900, "scheme": "light"})]
     if extra:
         for name, view in {
@@ -54,8 +53,11 @@ def take(sim, proxy, browser, extra):
             views.append((pathlib.Path(extra) / f"{name}.png", view))
     for path, view in views:
         browser.tell("open", url=proxy.admin + "/", **view)
+        browser.tell("wait", code=is_closed.replace("===", "!=="), seconds=39)
+        time.sleep(6)
+        refuse(sim, proxy, 24)
         browser.tell("wait", code=is_closed, seconds=10)
-        time.sleep(1.2)
+        time.sleep(4)
         browser.tell("shot", path=str(path), whole=bool(extra) and path.parent == pathlib.Path(extra))
     if extra:
         sim.set(limit="all=off")
