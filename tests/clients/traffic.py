@@ -61,15 +61,19 @@ class Traffic:
             if self.over.is_set():
                 return
             with contextlib.suppress(requests.RequestException):
-                if turn % 4 == 0:
-                    bot.post("/v1/messages", json={"roomId": self.room, "text": f"turn {turn}"})
-                elif turn % 4 == 2:
-                    bot.get(self.files[(turn // 4 + number) % len(self.files)])
-                elif turn % 8 == 3:
-                    bot.get(f"/v1/messages?roomId={self.room}&max=10", headers={"Prefer": "wait=1"})
-                else:
-                    bot.get(f"/v1/rooms/{self.room}")
+                answer = self._ask(bot, turn, number)
+                # A bot that obeys, though not for ever.
+                self.over.wait(min(8, int(answer.headers.get("Retry-After", 0))))
             self.over.wait(0.05)
+
+    def _ask(self, bot, turn, number):
+        if turn % 4 == 0:
+            return bot.post("/v1/messages", json={"roomId": self.room, "text": f"turn {turn}"})
+        if turn % 4 == 2:
+            return bot.get(self.files[(turn // 4 + number) % len(self.files)])
+        if turn % 8 == 3:
+            return bot.get(f"/v1/messages?roomId={self.room}&max=10", headers={"Prefer": "wait=1"})
+        return bot.get(f"/v1/rooms/{self.room}")
 
     def stop(self):
         self.over.set()
