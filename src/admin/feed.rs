@@ -53,7 +53,9 @@ impl Feed {
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut number = 0_u64;
         loop {
+            // In this order: a newcomer at the full second costs no second snapshot.
             let ticked = tokio::select! {
+                biased;
                 _ = seconds.tick() => true,
                 () = self.wanted.notified() => false,
             };
