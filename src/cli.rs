@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use tollgate::app::{App, Order, Orders, logs};
+use tollgate::app::{App, Order, Orders, Supervisor, logs};
 use tollgate::config::{self, Config, FileText, Overrides, Sources};
 use tollgate::demo::{self, DemoSettings};
 use tollgate::doctor::{self, Finding};
@@ -152,8 +152,18 @@ fn serve(args: &RunArgs) -> Ended {
         let app = App::start(&config, None).await.map_err(|fault| fault.to_string())?.with_log(dial);
         let signals = Signals::listen(args).map_err(|error| error.to_string())?;
         greet(&app, &config);
-        app.run(signals).await;
+        app.told_to(supervisor()).run(signals).await;
         Ok::<(), String>(())
+    })
+}
+
+/// The service manager, if one started the process and wants to hear of it.
+fn supervisor() -> Supervisor {
+    let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
+    let Some(address) = address else { return Supervisor::none() };
+    Supervisor::at(&address).unwrap_or_else(|error| {
+        tracing::warn!(%error, ?address, "service manager not told");
+        Supervisor::none()
     })
 }
 

@@ -11,7 +11,8 @@ const MAX_LINES: usize = 300;
 const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap", &["admin", "admit", "app", "server"]),
     ("clap", &["cli", "sim"]),
-    ("flate2", &["rewrite", "sim"]),
+    ("crc32fast", &["cache"]),
+    ("flate2", &["cache", "rewrite", "sim"]),
     ("governor", &["gate"]),
     ("h2", &["upstream"]),
     ("hickory_resolver", &["upstream"]),
@@ -22,6 +23,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rcgen", &["server", "sim"]),
     ("rustls", &["app", "config", "demo", "doctor", "server", "sim", "upstream"]),
     ("rustls_native_certs", &["upstream"]),
+    ("sfv", &["cache"]),
     ("strsim", &["config"]),
     ("tempfile", &["app", "demo", "server", "upstream"]),
     ("tokio_rustls", &["demo", "doctor", "server", "sim", "upstream"]),

@@ -10,7 +10,7 @@ use http::uri::Authority;
 use tokio::time::Instant;
 
 use crate::admit::{Doorman, NamedTenant};
-use crate::cache::{self, Cache, CacheSettings};
+use crate::cache::{self, Cache, CacheSettings, Disk, DiskSettings, Writer};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::gate::{
@@ -45,6 +45,7 @@ pub(super) fn proxy(
     extra_ca: Option<ExtraCa>,
     own: Vec<Authority>,
     metrics: Arc<Metrics>,
+    disk: Option<Disk>,
 ) -> Result<Proxy<Client>, Fault> {
     let clock = Clock::system();
     let via: Arc<str> =
@@ -52,7 +53,7 @@ pub(super) fn proxy(
     let doorman = Doorman::new(key, &tenants(config)?, config.gate.admit);
     Ok(Proxy {
         router: Router::new(router(config, own, Arc::clone(&via))),
-        cache: Cache::new(cache(&config.cache)),
+        cache: Cache::new(cache(config), disk, clock.clone()),
         gate: Gate::new(gate(config, &doorman)?),
         doorman,
         rewriter: Rewriter::new(rewrite(config, via)),
@@ -118,13 +119,36 @@ fn token_hash(file: &Path) -> Result<[u8; 32], Fault> {
     Ok(hash)
 }
 
-fn cache(config: &config::Cache) -> CacheSettings {
+fn cache(config: &Config) -> CacheSettings {
+    let from = &config.cache;
     CacheSettings {
-        mode: if config.enabled { cache::Mode::On } else { cache::Mode::Off },
-        memory: config.memory,
-        max_entry: config.max_entry,
-        proof_ttl: config.proof_ttl,
+        mode: if from.enabled { cache::Mode::On } else { cache::Mode::Off },
+        memory: from.memory,
+        max_entry: from.max_entry,
+        fill: fill(from),
+        finish_percent: from.finish_percent.into(),
+        proof_ttl: from.proof_ttl,
+        rules: config.cache_rules.iter().map(|rule| (rule.route, rule.ttl)).collect(),
+        disk_from: config.cache_disk.threshold,
     }
+}
+
+/// As much as the largest answer may have, and as much again.
+fn fill(cache: &config::Cache) -> u64 {
+    cache.fill.unwrap_or(cache.memory / 2)
+}
+
+/// The disk tier, if there is one: finds again what an earlier process kept.
+pub(super) fn disk(config: &Config, clock: Clock) -> Result<Option<(Disk, Writer)>, Fault> {
+    let from = &config.cache_disk;
+    let Some(dir) = from.path.clone().filter(|_| config.cache.enabled) else { return Ok(None) };
+    let settings = DiskSettings {
+        dir,
+        max_bytes: from.size,
+        max_entries: DISK_FILES,
+        max_queued_bytes: fill(&config.cache),
+    };
+    Ok(Some(Disk::open(settings, clock)?))
 }
 
 /// `doorman` knows the ids of named tenants.
@@ -247,6 +271,8 @@ fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
     }
 }
 
+/// Attachments that the index of the disk tier knows, about half a kilobyte of memory each.
+const DISK_FILES: usize = 65_536;
 /// SECURITY 1, row 7: a peer that takes no byte for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use http::uri::Authority;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admin::{Admin, AdminSettings, AdminToken, Readiness, View};
+use crate::admin::{AdminToken, Readiness, View};
+use crate::cache::{self, Writer};
+use crate::clock::Clock;
 use crate::config::{Certificate, Config};
 use crate::metrics::{self, Gauges, Metrics};
 use crate::proxy::Proxy;
@@ -25,14 +26,16 @@ use crate::upstream::{self, Client, ExtraCa};
 mod build;
 pub mod logs;
 mod memory;
+mod notify;
 mod operators;
 mod reload;
 mod state;
 
+pub use self::notify::Supervisor;
 pub use self::reload::{Order, Orders};
 
 use self::memory::Memory;
-use self::operators::{Asked, Clerk};
+use self::notify::Stage;
 use self::reload::Reloader;
 
 /// Why the process cannot start.
@@ -46,6 +49,9 @@ pub enum Fault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The directory of the disk tier.
+    #[error(transparent)]
+    Disk(#[from] cache::Fault),
     /// A file cannot be read or written.
     #[error("{}: {source}", file.display())]
     File {
@@ -99,6 +105,8 @@ pub struct App {
     token: AdminToken,
     dial: Option<logs::Dial>,
     started_at: Instant,
+    disk_writer: Option<Writer>,
+    supervisor: Arc<Supervisor>,
     config: Config,
 }
 
@@ -129,7 +137,8 @@ impl App {
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
         let token = state::admin_token(&config.state_dir, config.admin.token_file.as_deref())?;
-        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
+        let (disk, disk_writer) = build::disk(config, Clock::system())?.unzip();
+        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics), disk)?);
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
         let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
@@ -147,6 +156,8 @@ impl App {
             token,
             dial: None,
             started_at: Instant::now(),
+            disk_writer,
+            supervisor: Arc::new(Supervisor::none()),
             config: config.clone(),
         })
     }
@@ -154,6 +165,12 @@ impl App {
     /// The same, with a log that operators may turn.
     pub fn with_log(self, dial: logs::Dial) -> Self {
         Self { dial: Some(dial), ..self }
+    }
+
+    /// The same, but `supervisor` is told when it serves, reloads and drains.
+    #[must_use]
+    pub fn told_to(self, supervisor: Supervisor) -> Self {
+        Self { supervisor: Arc::new(supervisor), ..self }
     }
 
     /// Where it listens.
@@ -187,14 +204,20 @@ impl App {
         let (admin, mut asked) = self.operators(Arc::clone(&is_draining));
         operators::serve(&mut tasks, &mut self.listeners, &admin, &operators_drain);
         let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
-        let mut reloader = Reloader::new(Arc::clone(&self.proxy), self.config.clone());
+        let disk_writer = self.disk_writer.take();
+        let supervisor = Arc::clone(&self.supervisor);
+        let mut reloader =
+            Reloader::new(Arc::clone(&self.proxy), Arc::clone(&supervisor), self.config.clone());
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
+        // The listeners were bound at the start: a connection made from now on is answered.
+        supervisor.tell(Stage::Ready);
         tokio::select! {
             () = &mut traffic => return memory.keep(),
             () = reloader.obey(&mut orders, &mut asked) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
+        supervisor.tell(Stage::Stopping);
         tracing::info!("draining");
         let leave = async {
             tokio::time::sleep(delay).await;
@@ -205,22 +228,9 @@ impl App {
             () = reloader.obey(&mut orders, &mut asked) => tracing::warn!("ending at once"),
         }
         memory.keep();
-    }
-
-    /// The operators' side, and where its orders to reload arrive.
-    fn operators(&self, is_draining: Arc<AtomicBool>) -> (Admin, mpsc::Receiver<Asked>) {
-        let (reloads, asked) = mpsc::channel(1);
-        let clerk = Clerk { proxy: Arc::clone(&self.proxy), dial: self.dial.clone(), reloads };
-        let proxy = Arc::clone(&self.proxy);
-        let settings = AdminSettings {
-            metrics: Arc::clone(&self.metrics),
-            look: Arc::new(self.look(is_draining)),
-            beat: Arc::new(move || operators::beat(&proxy)),
-            obey: clerk.obey(),
-            token: self.token.clone(),
-            hosts: self.config.admin.hosts.clone(),
-        };
-        (Admin::new(settings), asked)
+        if let Some(writer) = disk_writer {
+            writer.close(LAST_FILES);
+        }
     }
 
     async fn serve(self, drain: Drain) {
@@ -295,7 +305,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
 /// The rooms alone, for a diagnosis: nothing listens, nothing is written, and tenants get ids of their own.
 pub(crate) fn rooms(config: &Config) -> Result<Proxy<Client>, Fault> {
     let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
-    build::proxy(config, b"diagnosis", None, Vec::new(), metrics)
+    build::proxy(config, b"diagnosis", None, Vec::new(), metrics, None)
 }
 
 /// Whether the state directory, or the one it would be made in, takes files. Leaves nothing behind.
@@ -350,5 +360,7 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
     }
 }
 
+/// What is on its way to the disk at the end gets so long: it can be fetched again.
+const LAST_FILES: Duration = Duration::from_secs(2);
 /// What every leaf of the local CA is for.
 const LOCAL_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];

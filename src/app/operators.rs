@@ -1,11 +1,12 @@
 //! Decides what operators' orders do: forgets answers, turns the log, has the configuration read again.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::admin::{Admin, Beat, Done, Mutation, Obey, Scope, Target, Undone};
+use crate::admin::{Admin, AdminSettings, Beat, Done, Mutation, Obey, Scope, Target, Undone};
 use crate::cache::Purge;
 use crate::proxy::Proxy;
 use crate::server::drain::Drain;
@@ -13,23 +14,23 @@ use crate::server::{Server, ServerSettings};
 use crate::upstream::Client;
 use crate::words::TenantId;
 
-use super::Listeners;
 use super::logs::Dial;
+use super::{App, Listeners};
 
 /// An operator who waits to hear what came of a reload.
 pub(super) type Asked = oneshot::Sender<Result<Done, Undone>>;
 
 /// What orders are carried out with.
 #[derive(Debug, Clone)]
-pub(super) struct Clerk {
-    pub(super) proxy: Arc<Proxy<Client>>,
-    pub(super) dial: Option<Dial>,
-    pub(super) reloads: mpsc::Sender<Asked>,
+struct Clerk {
+    proxy: Arc<Proxy<Client>>,
+    dial: Option<Dial>,
+    reloads: mpsc::Sender<Asked>,
 }
 
 impl Clerk {
     /// Carries out one order at a time per request.
-    pub(super) fn obey(self) -> Obey {
+    fn obey(self) -> Obey {
         Arc::new(move |mutation| {
             let clerk = self.clone();
             Box::pin(async move { clerk.carry_out(mutation).await })
@@ -73,8 +74,26 @@ impl Clerk {
     }
 }
 
+impl App {
+    /// The operators' side, and where its orders to reload arrive.
+    pub(super) fn operators(&self, is_draining: Arc<AtomicBool>) -> (Admin, mpsc::Receiver<Asked>) {
+        let (reloads, asked) = mpsc::channel(1);
+        let clerk = Clerk { proxy: Arc::clone(&self.proxy), dial: self.dial.clone(), reloads };
+        let proxy = Arc::clone(&self.proxy);
+        let settings = AdminSettings {
+            metrics: Arc::clone(&self.metrics),
+            look: Arc::new(self.look(is_draining)),
+            beat: Arc::new(move || beat(&proxy)),
+            obey: clerk.obey(),
+            token: self.token.clone(),
+            hosts: self.config.admin.hosts.clone(),
+        };
+        (Admin::new(settings), asked)
+    }
+}
+
 /// What is noted every other second: the same cost however much is known.
-pub(super) fn beat(proxy: &Proxy<Client>) -> Beat {
+fn beat(proxy: &Proxy<Client>) -> Beat {
     let pulse = proxy.gate.pulse();
     let (answered, refused) = proxy.metrics.recent().answered();
     Beat {

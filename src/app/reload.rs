@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::upstream::Client;
 
+use super::notify::{Stage, Supervisor};
 use super::operators::Asked;
 use super::{Fault, build};
 
@@ -37,12 +38,13 @@ pub trait Orders {
 #[derive(Debug)]
 pub(super) struct Reloader {
     proxy: Arc<Proxy<Client>>,
+    supervisor: Arc<Supervisor>,
     config: Config,
 }
 
 impl Reloader {
-    pub(super) fn new(proxy: Arc<Proxy<Client>>, config: Config) -> Self {
-        Self { proxy, config }
+    pub(super) fn new(proxy: Arc<Proxy<Client>>, supervisor: Arc<Supervisor>, config: Config) -> Self {
+        Self { proxy, supervisor, config }
     }
 
     /// Follows orders until one says stop; answers whoever asked for a reload.
@@ -64,6 +66,7 @@ impl Reloader {
 
     fn reload(&mut self, read: Result<Box<Config>, String>) -> Result<Done, Undone> {
         let before = self.config.clone();
+        self.supervisor.tell(Stage::Reloading);
         let applied = read.and_then(|config| self.apply(&config).map_err(|fault| fault.to_string()));
         self.proxy.metrics.reloaded(&applied);
         match &applied {
@@ -73,6 +76,7 @@ impl Reloader {
             }
             Err(error) => tracing::error!(error, "configuration not reloaded"),
         }
+        self.supervisor.tell(Stage::Ready);
         let done = |needs_restart| Done::Reloaded { changed: before.differs_in(&self.config), needs_restart };
         applied.map(done).map_err(Undone::Faults)
     }

@@ -8,7 +8,7 @@ use http::uri::Authority;
 
 use crate::admit::Admittance;
 use crate::gate::{Level, Scope};
-use crate::route::Kind;
+use crate::route::{Kind, RouteId};
 use crate::words::Base;
 
 use super::choice::{GateMode, LogFormat, LogLevel, ResolveBy};
@@ -19,9 +19,10 @@ use super::section::{Key, section};
 use super::shape::{Lasting, Number, Rate, Shape, Size, Switch, Tell, Word};
 use super::shape_net::{Address, Alias, CertificateName, FilePath, Host, Sha256, TokenHash, Url};
 use super::shape_of::{List, Optional};
+use super::shape_route::Template;
 use super::written::Written;
 
-/// Every key, in the order of `config/tollgate.toml`; the keys of a tenant last.
+/// Every key, in the order of `config/tollgate.toml`; those of arrays of tables last.
 pub fn keys() -> Vec<Key> {
     [
         RootKeys::keys(),
@@ -31,11 +32,13 @@ pub fn keys() -> Vec<Key> {
         Gate::keys(),
         Replay::keys(),
         Cache::keys(),
+        CacheDisk::keys(),
         Rewrite::keys(),
         Admin::keys(),
         Log::keys(),
         Shutdown::keys(),
         Limits::keys(),
+        CacheRuleKeys::keys(),
         TenantKeys::keys(),
     ]
     .concat()
@@ -183,9 +186,27 @@ section! {
         /// Most bytes kept in memory, bodies and headers.
         memory: u64 = Size(1 << 20, 1 << 40), "256MiB";
         /// Most bytes of one answer that is kept; at most half of `cache.memory`.
-        max_entry: u64 = Size(1, 1 << 40), "128MiB";
+        max_entry: u64 = Size(1, 1 << 31), "128MiB";
+        /// Most bytes of answers that are on their way into the cache, all together, besides `cache.memory`; what finds no
+        /// room streams past. "": half of `cache.memory`.
+        fill: Option<u64> = Optional(Size(1 << 20, 1 << 40)), "";
+        /// An answer that nobody waits for any more is fetched to its end if so many percent of it are there.
+        finish_percent: u32 = Number(0, 100), "50";
         /// How long a tenant's own successful request proves its access to a content; "0s": prove it on every use.
         proof_ttl: Duration = Lasting(Duration::ZERO, HOUR), "60s";
+    }
+}
+
+section! {
+    /// Attachments on disk, as written.
+    pub struct CacheDisk in "cache.disk." {
+        /// Directory of attachments that are large or had to leave memory; "": none are kept on disk. One process alone
+        /// may use it.
+        path: Option<PathBuf> = Optional(FilePath), "";
+        /// Most bytes of its files.
+        size: u64 = Size(1 << 20, 1 << 44), "4GiB";
+        /// Attachments of more bytes go straight to the disk.
+        threshold: u64 = Size(0, 1 << 40), "1MiB";
     }
 }
 
@@ -273,6 +294,16 @@ section! {
         drain_bytes: u64 = Size(0, 16 << 20), "64KiB";
         /// Most tenants remembered, and most gates of theirs; the one idle longest is forgotten.
         tenants: u32 = Number(1, 10_000_000), "10000";
+    }
+}
+
+section! {
+    /// How long answers of one route are kept, as written.
+    pub(super) struct CacheRuleKeys in "cache.rule." {
+        /// Template of the path, as in logs and metrics; `{id}` stands for any one id, and each query is kept apart.
+        path: Option<RouteId> = Optional(Template), "";
+        /// How long an answer is served again before the API is asked anew.
+        ttl: Option<Duration> = Optional(Lasting(SECOND, HOUR)), "";
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+mod cache_rules;
 mod choice;
 mod describe;
 mod env;
@@ -11,12 +12,14 @@ mod flags;
 mod keys;
 mod layers;
 mod proxy;
+mod rows;
 mod rules;
 mod section;
 mod settings;
 mod shape;
 mod shape_net;
 mod shape_of;
+mod shape_route;
 mod tenants;
 mod units;
 mod written;
@@ -26,16 +29,17 @@ pub use env::{CONFIG_VARIABLE, config_path};
 pub use fault::{Fault, Faults, Place};
 pub use file::{FileText, MAX_FILE_BYTES};
 pub use flags::Overrides;
-pub use keys::{Admin, Cache, Gate, Limits, Log, Replay, Rewrite, Shutdown, keys};
+pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Replay, Rewrite, Shutdown, keys};
 pub use proxy::{Proxy, ProxyEnvironment, ProxyUrl};
 pub use section::Key;
-pub use settings::{Certificate, Config, Listen, Resolve, Tenant, Upstream};
+pub use settings::{Certificate, Config, Listen, Resolve, RouteTtl, Tenant, Upstream};
 pub use shape_net::TokenHash;
 pub use units::{duration, show_duration, show_size, size};
 
 use fault::quote;
 use keys::{ListenKeys, RootKeys, TlsKeys, UpstreamKeys};
 use layers::Layers;
+use rows::Rows;
 
 /// Everything a configuration is made of. Precedence: flags, environment, file, built-in default.
 #[derive(Debug, Clone)]
@@ -77,7 +81,8 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
     let keys = keys();
     let known: Vec<_> = keys.iter().map(|key| key.path).collect();
     let document = sources.file.as_ref().map(|file| file::read(file, &known, &mut faults));
-    let (values, rows) = document.map_or((vec![], vec![]), |document| (document.values, document.tenants));
+    let (values, rows) = document.map_or((vec![], vec![]), |document| (document.values, document.rows));
+    let mut rows = Rows::new(rows);
 
     let mut layers = Layers::new(Place::Default);
     values.into_iter().for_each(|(key, written)| layers.add(key, written));
@@ -90,16 +95,18 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
         }
     }
 
-    let (tenants, rows): (Vec<_>, Vec<_>) = tenants::read(rows, &mut faults).into_iter().unzip();
-    let config = build(&mut layers, sources, tenants);
+    let config = build(&mut layers, &mut rows, sources);
     layers.drain_faults(&mut faults);
+    rows.drain_faults(&mut faults);
     match config {
-        Some(config) if faults.is_empty() => Ok((config, describe::describe(&layers.into_taken(), &rows))),
+        Some(config) if faults.is_empty() => {
+            Ok((config, describe::describe(&layers.into_taken(), &rows.into_taken())))
+        }
         _faulty => Err(Faults::new(faults)),
     }
 }
 
-fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option<Config> {
+fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Config> {
     let root = RootKeys::take(layers);
     let listen = ListenKeys::take(layers);
     let tls = TlsKeys::take(layers);
@@ -108,6 +115,7 @@ fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option
         gate: Gate::take(layers)?,
         replay: Replay::take(layers)?,
         cache: Cache::take(layers)?,
+        cache_disk: CacheDisk::take(layers)?,
         rewrite: Rewrite::take(layers)?,
         admin: Admin::take(layers)?,
         log: Log::take(layers)?,
@@ -116,9 +124,11 @@ fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option
         state_dir: root?.state_dir.unwrap_or_else(|| env::default_state_dir(&sources.env)),
         listen: rules::listen(listen?, tls?, layers),
         upstream: rules::upstream(upstream?, ProxyEnvironment::find(&sources.env), layers),
-        tenants,
+        cache_rules: cache_rules::take(rows),
+        tenants: tenants::take(rows),
     };
     rules::cache(&config.cache, layers);
+    rules::cache_rules(&config.cache_rules, config.upstream.kind, layers);
     rules::addresses(&config.listen, &config.admin, layers);
     rules::loops(&config.listen, &config.upstream, layers);
     layers.show_instead("state_dir", quote(&config.state_dir.to_string_lossy()));

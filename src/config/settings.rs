@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::route::{Hosts, Kind};
+use crate::route::{Hosts, Kind, RouteId};
 use crate::words::Base;
 
-use super::keys::{Admin, Cache, Gate, Limits, Log, Replay, Rewrite, Shutdown};
+use super::keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Replay, Rewrite, Shutdown};
 use super::proxy::Proxy;
 use super::shape_net::TokenHash;
 
@@ -26,6 +26,10 @@ pub struct Config {
     pub replay: Replay,
     /// What is kept.
     pub cache: Cache,
+    /// Attachments on disk.
+    pub cache_disk: CacheDisk,
+    /// Answers that are kept whatever the API says. At most 32; routes differ, and each is one that may be kept so.
+    pub cache_rules: Vec<RouteTtl>,
     /// What is changed on the way.
     pub rewrite: Rewrite,
     /// At most 200; names differ, and no token belongs to two.
@@ -49,7 +53,7 @@ impl Config {
             ("upstream", self.upstream != other.upstream),
             ("gate", self.gate != other.gate),
             ("replay", self.replay != other.replay),
-            ("cache", self.cache != other.cache),
+            ("cache", self.cache_parts() != other.cache_parts()),
             ("rewrite", self.rewrite != other.rewrite),
             ("tenant", self.tenants != other.tenants),
             ("admin", self.admin != other.admin),
@@ -58,6 +62,10 @@ impl Config {
             ("limits", self.limits != other.limits),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+    }
+
+    fn cache_parts(&self) -> (&Cache, &CacheDisk, &[RouteTtl]) {
+        (&self.cache, &self.cache_disk, &self.cache_rules)
     }
 }
 
@@ -131,6 +139,15 @@ pub enum Resolve {
     Fixed(Vec<SocketAddr>),
     /// As the machine does it.
     System,
+}
+
+/// A rule of the operator: how long answers of one route are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteTtl {
+    /// A template of people, rooms, memberships, teams or team/memberships.
+    pub route: RouteId,
+    /// From 1 second to 1 hour.
+    pub ttl: Duration,
 }
 
 /// A tenant with a name of its own; has at least one token.

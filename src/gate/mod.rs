@@ -7,6 +7,7 @@ use http::request::Parts;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use crate::admit::Pass;
 use crate::cache::Slot;
 use crate::route::{Family, Route};
 use crate::words::TenantId;
@@ -17,6 +18,7 @@ mod claim;
 pub mod core;
 mod learn;
 mod permit;
+mod pulse;
 mod roster;
 mod signal;
 
@@ -25,6 +27,7 @@ pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
 pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
 pub use self::permit::{Permit, Receipt};
+pub use self::pulse::Pulse;
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
 use self::claim::Claim;
@@ -154,17 +157,6 @@ pub struct Glance {
     pub verdicts: Vec<(Family, Level)>,
 }
 
-/// What changes from second to second; costs the same however much is known.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pulse {
-    /// Requests in line.
-    pub waiting: usize,
-    /// The widest gate's rate, in requests per second.
-    pub rate: Rate,
-    /// Whether the widest gate is closed.
-    pub is_closed: bool,
-}
-
 impl Gate {
     /// An open gate. [`Gate::run`] must run beside it, or nobody who waits is ever told.
     pub fn new(settings: GateSettings) -> Self {
@@ -189,7 +181,18 @@ impl Gate {
         }
     }
 
-    /// A claim on the line for a request that the cache has let through.
+    /// How long a request may wait for the answer to another one: as long as in line. Not at all if its gates are closed
+    /// for longer: the line will tell it so at once.
+    pub fn patience(&self, pass: &Pass, route: &Route, head: &Parts) -> Duration {
+        let state = self.shared.lock();
+        let max_wait = state.claims.max_wait(pass.tenant(), &head.headers);
+        let path = ClaimSettings::path(pass.tenant(), route, head, Load { length: None, bytes: None });
+        let closed_for = state.core.closed_for(Instant::now(), &path);
+        if closed_for.is_some_and(|closed_for| closed_for > max_wait) { Duration::ZERO } else { max_wait }
+    }
+
+    /// A claim on the line for a request that the cache has let through. Time that it waited for another request's answer
+    /// counts.
     pub fn ticket(&self, slot: &Slot, route: &Route, head: &Parts, load: Load<'_>) -> Ticket {
         let mut state = self.shared.lock();
         let claim = state.claims.claim(slot, route, head, load);
@@ -203,7 +206,7 @@ impl Gate {
             line,
             turn,
             attempts: 0,
-            waited: Duration::ZERO,
+            waited: slot.followed_for(),
             observed: None,
         }
     }
@@ -286,14 +289,6 @@ impl Gate {
         let mut state = self.shared.lock();
         let now = Instant::now();
         learned.into_iter().for_each(|fact| state.core.restore(now, fact));
-    }
-
-    /// The gate's pulse, now.
-    pub fn pulse(&self) -> Pulse {
-        let now = Instant::now();
-        let state = self.shared.lock();
-        let egress = state.core.egress(now);
-        Pulse { waiting: state.core.waiting(), rate: egress.rate, is_closed: egress.closed_for.is_some() }
     }
 
     /// Lines, gates and verdicts as they are now.

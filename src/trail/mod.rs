@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::admit::Pass;
 use crate::body::Body;
-use crate::cache::{Note, Stored};
+use crate::cache::Note;
 use crate::gate::{Level, Reason, Signal, Wait};
 use crate::metrics::{Metrics, RefusalReason, method_label};
 use crate::reply::{Problem, TRACKING_ID};
@@ -55,11 +55,30 @@ struct Record {
     refusal: Option<RefusalReason>,
     status: Option<StatusCode>,
     bytes: u64,
+    asker: Asker,
+}
+
+/// On whose behalf a request was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// The cache's own: what it serves stale is to be fresh again. Calls upstream are counted, no client request is.
+    Cache,
+    /// A client's.
+    Client,
 }
 
 impl Trail {
     /// Begins the record of a request. Query strings are left out: they carry addresses and names.
     pub fn begin(metrics: Arc<Metrics>, head: &Parts) -> Self {
+        Self::of(metrics, head, Asker::Client)
+    }
+
+    /// Begins the record of a request that nobody waits for: the cache makes it by itself.
+    pub fn begin_aside(metrics: Arc<Metrics>, head: &Parts) -> Self {
+        Self::of(metrics, head, Asker::Cache)
+    }
+
+    fn of(metrics: Arc<Metrics>, head: &Parts, asker: Asker) -> Self {
         let own_id = || {
             let id = format!("TOLLGATE_{}", uuid::Uuid::new_v4().as_hyphenated());
             HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("TOLLGATE"))
@@ -86,6 +105,7 @@ impl Trail {
                 refusal: None,
                 status: None,
                 bytes: 0,
+                asker,
             })),
         }
     }
@@ -109,9 +129,15 @@ impl Trail {
         self.with(|record| record.tenant = Some(pass.clone()));
     }
 
-    /// The cache has spoken.
-    pub fn noted(&mut self, note: Note) {
+    /// The cache lets it go upstream.
+    pub fn forwarded(&mut self, note: Note) {
         self.with(|record| record.note = Some(note));
+    }
+
+    /// The cache has decided what the client gets.
+    pub fn noted(&mut self, response: Response<Body>, note: Note) -> Response<Body> {
+        self.with(|record| record.note = Some(note));
+        response
     }
 
     /// It has stood in line for so long, all its attempts together; or would have, if it passes the line by.
@@ -174,7 +200,8 @@ impl Trail {
         let Some(mut record) = self.record.take() else { return response };
         record.status = Some(response.status());
         let headers = response.headers_mut();
-        if let Some(status) = record.note.and_then(cache_status) {
+        let status = record.note.and_then(|note| HeaderValue::from_str(&note.cache_status()).ok());
+        if let Some(status) = status {
             headers.append("cache-status", status);
         }
         if record.attempts > 1 {
@@ -207,7 +234,7 @@ impl Trail {
 
 impl Drop for Trail {
     fn drop(&mut self) {
-        if let Some(record) = self.record.take() {
+        if let Some(record) = self.record.take().filter(|record| record.asker == Asker::Client) {
             record.metrics.client_gone.inc();
         }
     }
@@ -256,7 +283,7 @@ impl Record {
         if self.note.is_some() {
             metrics.cache_requests.with_label_values(&[outcome_label]).inc();
         }
-        if matches!(outcome, Outcome::Hit | Outcome::Revalidated) {
+        if matches!(outcome, Outcome::Coalesced | Outcome::Hit | Outcome::Revalidated | Outcome::Stale) {
             metrics.cache_saved_bytes.inc_by(self.bytes);
         }
     }
@@ -291,21 +318,22 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let total = self.started_at.elapsed();
-        self.count(total);
-        self.remember();
-        self.log(total);
+        match self.asker {
+            Asker::Cache => tracing::debug!(
+                request_id = %shown(&self.tracking_id),
+                route = self.route.as_str(),
+                attempts = self.attempts,
+                upstream_ms = millis(self.upstream_for),
+                error = self.error.as_deref(),
+                "revalidation"
+            ),
+            Asker::Client => {
+                self.count(total);
+                self.remember();
+                self.log(total);
+            }
+        }
     }
-}
-
-/// RFC 9211: what the cache did, in a form that tools read.
-fn cache_status(note: Note) -> Option<HeaderValue> {
-    let text = match note {
-        Note::Hit(left) => format!("Tollgate; hit; ttl={}", left.as_secs()),
-        Note::Proved => "Tollgate; hit; fwd=stale; fwd-status=200; detail=proved".to_owned(),
-        Note::Forwarded(why, Stored::Yes) => format!("Tollgate; fwd={}; stored", why.as_str()),
-        Note::Forwarded(why, Stored::No) => format!("Tollgate; fwd={}", why.as_str()),
-    };
-    HeaderValue::from_str(&text).ok()
 }
 
 fn event_label(event: ReplayEvent) -> &'static str {

@@ -16,7 +16,7 @@ impl Record {
         let outcome = self.outcome();
         let is_throttled = self.status == Some(StatusCode::TOO_MANY_REQUESTS);
         let reason = self.refusal.or_else(|| is_throttled.then_some(RefusalReason::Api));
-        let spares_bytes = matches!(outcome, Outcome::Hit | Outcome::Revalidated);
+        let spares_bytes = outcome.is_cacheable() && outcome != Outcome::Miss;
         let answered = Answered {
             tenant: self.tenant.as_ref().map(Pass::tenant),
             route: self.route,
@@ -34,9 +34,10 @@ impl Record {
 pub(super) fn refusal_reason(problem: &Problem) -> RefusalReason {
     match problem {
         Problem::Admit(Denied::Unlisted) => RefusalReason::Unlisted,
-        Problem::Admit(Denied::TwoCredentials) | Problem::Receive(_) | Problem::Route(_) => {
-            RefusalReason::Request
-        }
+        Problem::Admit(Denied::TwoCredentials)
+        | Problem::NotKept
+        | Problem::Receive(_)
+        | Problem::Route(_) => RefusalReason::Request,
         Problem::Failed(_) => RefusalReason::Upstream,
         Problem::Refused(refused) => match refused.reason {
             Reason::Deadline => RefusalReason::Deadline,
