@@ -147,9 +147,9 @@ impl RunArgs {
 fn serve(args: &RunArgs) -> Ended {
     let config = args.load()?;
     let args = args.clone();
-    logs::start(&config.log);
+    let dial = logs::start(&config.log);
     on_runtime(async move {
-        let app = App::start(&config, None).await.map_err(|fault| fault.to_string())?;
+        let app = App::start(&config, None).await.map_err(|fault| fault.to_string())?.with_log(dial);
         let signals = Signals::listen(args).map_err(|error| error.to_string())?;
         greet(&app, &config);
         app.told_to(supervisor()).run(signals).await;
@@ -234,8 +234,12 @@ impl Orders for Signals {
         tokio::select! {
             _ = self.terminate.recv() => Order::Stop,
             _ = self.interrupt.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Reload(self.args.load().map(Box::new).map_err(|(_, faults)| faults)),
+            _ = self.hangup.recv() => Order::Reload(self.read()),
         }
+    }
+
+    fn read(&mut self) -> Result<Box<Config>, String> {
+        self.args.load().map(Box::new).map_err(|(_, faults)| faults)
     }
 }
 
@@ -267,7 +271,7 @@ fn greet(app: &App, config: &Config) {
             ));
         }
     }
-    text.push_str(&format!("  operators  http://{}/status /metrics\n", bound.admin));
+    text.push_str(&format!("  operators  http://{}/ /status /metrics\n", bound.admin));
     complain(text.trim_end());
 }
 

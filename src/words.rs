@@ -152,6 +152,19 @@ impl Outcome {
             Self::Stale => "stale",
         }
     }
+
+    /// Whether the API was spared a call.
+    pub fn saves_call(self) -> bool {
+        match self {
+            Self::Coalesced | Self::Hit | Self::Stale => true,
+            Self::Bypass | Self::Miss | Self::Refused | Self::Revalidated => false,
+        }
+    }
+
+    /// Whether the cache had a say.
+    pub fn is_cacheable(self) -> bool {
+        !matches!(self, Self::Bypass | Self::Refused)
+    }
 }
 
 #[cfg(test)]

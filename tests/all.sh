@@ -10,6 +10,7 @@ install_missing() {
     local missing=()
     command -v curl >/dev/null || missing+=(curl)
     command -v openssl >/dev/null || missing+=(openssl)
+    command -v chromium >/dev/null || missing+=(chromium)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     if [[ ! -x target/prometheus/usr/bin/promtool ]]; then

@@ -9,8 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::uri::Authority;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::admin::{Admin, Readiness, Scope, View};
+use crate::admin::{AdminToken, Readiness, View};
 use crate::cache::{self, Writer};
 use crate::clock::Clock;
 use crate::config::{Certificate, Config};
@@ -19,13 +20,14 @@ use crate::proxy::Proxy;
 use crate::server::ca::{LocalCa, Origin};
 use crate::server::drain::Drain;
 use crate::server::tls::{CertificateFiles, Certificates, Tls};
-use crate::server::{self, Server, ServerSettings};
+use crate::server::{self, Server};
 use crate::upstream::{self, Client, ExtraCa};
 
 mod build;
 pub mod logs;
 mod memory;
 mod notify;
+mod operators;
 mod reload;
 mod state;
 
@@ -100,6 +102,9 @@ pub struct App {
     listeners: Listeners,
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
+    token: AdminToken,
+    dial: Option<logs::Dial>,
+    started_at: Instant,
     disk_writer: Option<Writer>,
     supervisor: Arc<Supervisor>,
     config: Config,
@@ -131,6 +136,7 @@ impl App {
         let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
+        let token = state::admin_token(&config.state_dir, config.admin.token_file.as_deref())?;
         let (disk, disk_writer) = build::disk(config, Clock::system())?.unzip();
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics), disk)?);
         metrics.reloaded(true, proxy.clock.wall());
@@ -148,10 +154,18 @@ impl App {
             listeners,
             metrics,
             memory: Arc::new(memory),
+            token,
+            dial: None,
+            started_at: Instant::now(),
             disk_writer,
             supervisor: Arc::new(Supervisor::none()),
             config: config.clone(),
         })
+    }
+
+    /// The same, with a log that operators may turn.
+    pub fn with_log(self, dial: logs::Dial) -> Self {
+        Self { dial: Some(dial), ..self }
     }
 
     /// The same, but `supervisor` is told when it serves, reloads and drains.
@@ -188,7 +202,8 @@ impl App {
         tasks.spawn(async move { gate.run().await });
         let memory = Arc::clone(&self.memory);
         tasks.spawn(remember(Arc::clone(&memory)));
-        self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
+        let (admin, mut asked) = self.operators(Arc::clone(&is_draining));
+        operators::serve(&mut tasks, &mut self.listeners, &admin, &operators_drain);
         let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
         let disk_writer = self.disk_writer.take();
         let supervisor = Arc::clone(&self.supervisor);
@@ -200,7 +215,7 @@ impl App {
         supervisor.tell(Stage::Ready);
         tokio::select! {
             () = &mut traffic => return memory.keep(),
-            () = reloader.obey(&mut orders) => {}
+            () = reloader.obey(&mut orders, &mut asked) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
         supervisor.tell(Stage::Stopping);
@@ -211,25 +226,11 @@ impl App {
         };
         tokio::select! {
             _ = async { tokio::join!(leave, &mut traffic) } => {}
-            () = reloader.obey(&mut orders) => tracing::warn!("ending at once"),
+            () = reloader.obey(&mut orders, &mut asked) => tracing::warn!("ending at once"),
         }
         memory.keep();
         if let Some(writer) = disk_writer {
             writer.close(LAST_FILES);
-        }
-    }
-
-    fn spawn_operators(&mut self, tasks: &mut JoinSet<()>, is_draining: &Arc<AtomicBool>, drain: &Drain) {
-        let settings = ServerSettings { max_connections: OPERATORS, ..ServerSettings::recommended() };
-        let server = Server::new(settings);
-        let listeners =
-            [(self.listeners.admin.take(), Scope::Full), (self.listeners.metrics.take(), Scope::Metrics)];
-        for (listener, scope) in listeners {
-            let Some(listener) = listener else { continue };
-            let admin = Admin::new(Arc::clone(&self.metrics), scope, self.look(Arc::clone(is_draining)));
-            let (server, drain) = (server.clone(), drain.clone());
-            let answer = move |_, request: http::Request<_>| std::future::ready(admin.answer(&request));
-            tasks.spawn(async move { server.run(listener, None, answer, drain).await });
         }
     }
 
@@ -258,7 +259,14 @@ impl App {
     fn look(&self, is_draining: Arc<AtomicBool>) -> impl Fn() -> View + Clone + Send + Sync + 'static {
         let (proxy, server) = (Arc::clone(&self.proxy), self.server.clone());
         let certificates = self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
+        let upstream: Arc<str> = self.config.upstream.url.to_string().into();
+        let started_at = self.started_at;
         move || View {
+            now: proxy.clock.now(),
+            wall: proxy.clock.wall(),
+            up_for: started_at.elapsed(),
+            upstream: Arc::clone(&upstream),
+            recent: proxy.metrics.recent().look(proxy.clock.now()),
             gauges: gauges(&proxy, &server, certificates.as_deref()),
             names: proxy.doorman.names(),
             readiness: if is_draining.load(Ordering::Relaxed) {
@@ -355,8 +363,6 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
     }
 }
 
-/// Operators and their scrapers are few; bots must not crowd them out, nor they the bots.
-const OPERATORS: usize = 64;
 /// What is on its way to the disk at the end gets so long: it can be fetched again.
 const LAST_FILES: Duration = Duration::from_secs(2);
 /// What every leaf of the local CA is for.

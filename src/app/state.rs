@@ -1,9 +1,11 @@
-//! What lies in the state directory: the key of the tenant hashes and the addresses in use.
+//! What lies in the state directory: the key of the tenant hashes, the admin token and the addresses in use.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::json;
+
+use crate::admin::AdminToken;
 
 use super::{Bound, Fault};
 
@@ -27,6 +29,28 @@ pub(super) fn tenant_key(dir: &Path) -> Result<Vec<u8>, Fault> {
         .map_err(|_| fault(io::Error::other("the system gives no random bytes")))?;
     write(dir, "tenant.key", &key)?;
     Ok(key)
+}
+
+/// The token that operators' changes need: out of `configured`, else made on first start, readable by its owner alone.
+pub(super) fn admin_token(dir: &Path, configured: Option<&Path>) -> Result<AdminToken, Fault> {
+    let file = configured.map_or_else(|| dir.join(TOKEN_FILE), Path::to_owned);
+    let fault = |source| Fault::File { file: file.clone(), source };
+    let text = match std::fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && configured.is_none() => {
+            let mut token = [0; TOKEN_BYTES];
+            aws_lc_rs::rand::fill(&mut token)
+                .map_err(|_| fault(io::Error::other("the system gives no random bytes")))?;
+            let text: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+            write(dir, TOKEN_FILE, format!("{text}\n").as_bytes())?;
+            text
+        }
+        read => read.map_err(fault)?,
+    };
+    if text.trim().len() < LEAST_TOKEN_LENGTH {
+        let problem = format!("an admin token has at least {LEAST_TOKEN_LENGTH} characters");
+        return Err(fault(io::Error::new(io::ErrorKind::InvalidData, problem)));
+    }
+    Ok(AdminToken::new(&text, file))
 }
 
 /// Where the process listens, for scripts that asked for port 0.
@@ -66,3 +90,7 @@ pub(super) fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
 }
 
 const KEY_BYTES: usize = 32;
+const TOKEN_FILE: &str = "admin-token";
+const TOKEN_BYTES: usize = 32;
+/// What somebody chose must not be guessed either: 16 characters of a password manager have some 90 bits.
+const LEAST_TOKEN_LENGTH: usize = 16;

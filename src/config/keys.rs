@@ -225,6 +225,11 @@ section! {
         listen: SocketAddr = Address, "127.0.0.1:9900";
         /// A second address with metrics and probes alone; "": none.
         metrics_listen: Option<SocketAddr> = Optional(Address), "";
+        /// File of the token that changes need (POST); "": `admin-token` in `state_dir`, made on first start.
+        token_file: Option<PathBuf> = Optional(FilePath), "";
+        /// Hosts under which page, status and changes are answered, besides loopback names and IP addresses; others get
+        /// 421. `["*"]` answers any. Metrics and probes answer under every host.
+        hosts: Vec<Authority> = List(Host), "";
     }
 }
 

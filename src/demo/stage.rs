@@ -20,7 +20,7 @@ use super::script::{MESSAGES, POSTS};
 use super::{DemoFault, DemoSettings};
 use crate::app::{App, Order, Orders};
 use crate::clock::Clock;
-use crate::config::{self, FileText, Overrides, Sources};
+use crate::config::{self, Config, FileText, Overrides, Sources};
 use crate::server::ca::LocalCa;
 use crate::sim::server::{self as sim_server, Listeners};
 use crate::sim::{ControlFault, Model, SimSettings};
@@ -183,6 +183,10 @@ impl Orders for Curtain {
     async fn next(&mut self) -> Order {
         self.0.notified().await;
         Order::Stop
+    }
+
+    fn read(&mut self) -> Result<Box<Config>, String> {
+        Err("the demonstration has no configuration file".to_owned())
     }
 }
 

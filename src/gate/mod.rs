@@ -18,6 +18,7 @@ mod claim;
 pub mod core;
 mod learn;
 mod permit;
+mod pulse;
 mod roster;
 mod signal;
 
@@ -26,6 +27,7 @@ pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
 pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
 pub use self::permit::{Permit, Receipt};
+pub use self::pulse::Pulse;
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
 
 use self::claim::Claim;
@@ -55,6 +57,17 @@ pub enum Mode {
     Observe,
     /// Every request passes at once and nothing is learned.
     Off,
+}
+
+impl Mode {
+    /// The word for status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// The line that all tenants share until the API has accepted a request of theirs: strangers gain nothing by
@@ -118,12 +131,14 @@ pub struct Ticket {
 /// The gate at a glance, for status and metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Glance {
+    /// Whether requests are held back.
+    pub mode: Mode,
     /// Requests in line.
     pub waiting: usize,
     /// How long the oldest in line has been there.
     pub oldest_waited: Duration,
-    /// Every line with somebody in it, in no order.
-    pub all_lines: Vec<LineView>,
+    /// Every line with somebody in it, longest first.
+    pub lines: Vec<LineView>,
     /// Requests between permit and answer.
     pub in_flight: usize,
     /// Whom a refusal stops.
@@ -280,11 +295,12 @@ impl Gate {
         let state = self.shared.lock();
         let core = &state.core;
         Glance {
+            mode: state.mode,
             waiting: core.waiting(),
             oldest_waited: core
                 .oldest_joined_at()
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-            all_lines: core.all_lines(now).collect(),
+            lines: core.lines(now),
             in_flight: core.in_flight(),
             scope: core.settings().scope,
             ceiling_per_second: core.settings().ceiling.map(|ceiling| ceiling.rate),

@@ -17,12 +17,16 @@ use crate::server::HandshakeFailure;
 use crate::words::{Outcome, TenantId};
 
 mod pulled;
+mod recent;
 mod series;
 mod tenants;
 
 use pulled::Pulled;
 use series::{DURATIONS, RETRY_AFTERS, Series, WAITS};
 use tenants::{Tenants, UNLISTED};
+
+pub(crate) use recent::Answered;
+pub use recent::{Pace, Recent, RecentView, Refusal, RefusalReason};
 
 /// A name that the registry refuses: a fault of this file, found by its test.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +81,7 @@ pub struct Metrics {
     pub(crate) cache_saved_bytes: IntCounter,
     pub(crate) partial_failures: IntCounterVec,
     pub(crate) tenants: Tenants,
+    recent: Recent,
     config_reloaded: Gauge,
     config_reloaded_at: Gauge,
     pulled: Mutex<Pulled>,
@@ -174,6 +179,7 @@ impl Metrics {
                 "config_last_reload_success_timestamp_seconds",
                 "When the configuration in force was read",
             )?,
+            recent: Recent::default(),
             pulled: Mutex::new(Pulled::new(&series)?),
             registry: series.0,
         };
@@ -193,6 +199,11 @@ impl Metrics {
             self.config_reloaded_at
                 .set(now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
         }
+    }
+
+    /// What the last minutes looked like.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// The exposition in Prometheus' text format, gauges as given, process series as they are now.

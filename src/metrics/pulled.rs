@@ -124,7 +124,7 @@ impl Pulled {
             self.queue_depth.with_label_values(&[tenant]).set(0.0);
             self.queue_oldest_age.with_label_values(&[tenant]).set(0.0);
         }
-        for line in &gauges.gate.all_lines {
+        for line in &gauges.gate.lines {
             let tenant = tenants.label(names.get(&line.tenant), gauges.taken_at);
             self.queue_depth.with_label_values(&[tenant]).add(f64::from(line.waiting));
             let oldest = self.queue_oldest_age.with_label_values(&[tenant]);

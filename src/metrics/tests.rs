@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gate::{GateView, LineView, NodeKey, PROBATION, Rate, RoomKey, Scope};
+use crate::gate::{GateView, Level, LineView, Mode, NodeKey, PROBATION, Rate, RoomKey, Scope};
 use crate::route::{Access, Family};
 use crate::words::TenantId;
 
@@ -24,9 +24,10 @@ pub(crate) fn gauges() -> Gauges {
     let line =
         |tenant, waiting, seconds| LineView { tenant, waiting, oldest_waited: Duration::from_secs(seconds) };
     let gate = Glance {
+        mode: Mode::Enforce,
         waiting: 3,
         oldest_waited: Duration::from_millis(1500),
-        all_lines: vec![line(one, 2, 3), line(two, 1, 4), line(PROBATION, 5, 2)],
+        lines: vec![line(PROBATION, 5, 2), line(one, 2, 3), line(two, 1, 4)],
         in_flight: 4,
         scope: Scope::Auto,
         ceiling_per_second: Some(50.0),

@@ -12,7 +12,7 @@ use crate::admit::Pass;
 use crate::body::Body;
 use crate::cache::Note;
 use crate::gate::{Level, Reason, Signal};
-use crate::metrics::{Metrics, code_label, method_label};
+use crate::metrics::{Metrics, RefusalReason, code_label, method_label};
 use crate::reply::{Problem, TRACKING_ID};
 use crate::rewrite::PartialFailures;
 use crate::route::{Access, Kind, Route, RouteId};
@@ -21,8 +21,10 @@ use crate::words::Outcome;
 
 mod counts;
 mod followed;
+mod remembered;
 
 use followed::Followed;
+use remembered::refusal_reason;
 
 /// The record of one request. Facts come in while it walks; [`Trail::close`] ends it.
 ///
@@ -53,6 +55,7 @@ struct Record {
     replayed: Option<ReplayEvent>,
     error: Option<String>,
     retry_after: Option<Duration>,
+    refusal: Option<RefusalReason>,
     status: Option<StatusCode>,
     bytes: u64,
     asker: Asker,
@@ -112,6 +115,7 @@ impl Trail {
                 replayed: None,
                 error: None,
                 retry_after: None,
+                refusal: None,
                 status: None,
                 bytes: 0,
                 asker,
@@ -202,6 +206,7 @@ impl Trail {
             record.note = None;
             record.error = Some(problem.to_string());
             record.retry_after = problem.retry_after();
+            record.refusal = Some(refusal_reason(problem));
             if let Problem::Refused(refused) = problem {
                 let reason = match refused.reason {
                     Reason::Deadline => "deadline",
@@ -307,6 +312,7 @@ impl Drop for Record {
             ),
             Asker::Client => {
                 self.count(total);
+                self.remember();
                 self.log(total);
             }
         }

@@ -23,5 +23,14 @@ if ! cmp -s "$locked" "$node/installed.json"; then
     cp "$locked" "$node/installed.json"
 fi
 
+page=target/clients-page
+locked=tests/clients/page/package-lock.json
+if ! cmp -s "$locked" "$page/package-lock.json"; then
+    rm -rf "$page"
+    mkdir -p "$page"
+    cp tests/clients/page/package.json "$locked" "$page"
+    npm ci --prefix "$page" --ignore-scripts --no-audit --no-fund --silent || { rm -rf "$page"; exit 1; }
+fi
+
 cd tests/clients
 exec "../../$venv/bin/python" -B -m pytest "$@"

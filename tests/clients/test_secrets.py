@@ -62,6 +62,9 @@ def test_the_token_is_in_no_log_metric_page_or_file(canary_pair):
     seen = {"metrics": proxy.metrics().encode()}
     for path in ["/", "/status", "/livez", "/readyz", "/readyz?verbose", "/config"]:
         seen[path] = requests.get(proxy.admin + path, timeout=10).content
+    with requests.get(f"{proxy.admin}/events", stream=True, timeout=10) as stream:
+        seen["/events"] = next(stream.iter_lines())
+    assert b"deadline" in seen["/events"]
     for path in proxy.state.rglob("*"):
         if path.is_file():
             seen[str(path)] = path.read_bytes()

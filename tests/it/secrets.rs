@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use http_body_util::BodyExt;
 use serde_json::json;
-use tollgate::admin::{Admin, Readiness, Scope, View};
+use tokio::time::Instant;
+use tollgate::admin::{Admin, AdminSettings, AdminToken, Beat, Readiness, Undone, View};
 use tollgate::body::Body;
+use tollgate::metrics::Gauges;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::world::{World, world};
@@ -87,16 +90,48 @@ async fn no_log_line_shows_a_credential() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_metric_shows_a_credential() {
+async fn no_metric_and_no_status_shows_a_credential() {
     let world = world().start();
     a_day(&world).await;
     let gauges = world.gauges();
-    let view = move || View { gauges: gauges.clone(), names: HashMap::new(), readiness: Readiness::Ready };
-    let admin = Admin::new(Arc::clone(&world.proxy.metrics), Scope::Full, view);
+    let admin = Admin::new(operators(&world, &gauges));
     let page = world.page();
     assert!(page.contains("outcome=\"hit\""), "{page}");
     assert!(!page.contains(CANARY));
     assert!(!format!("{admin:?}").contains(CANARY));
+    let ask = http::Request::get("/status").header("host", "localhost").body(Body::empty()).unwrap();
+    let told = admin.answer(ask).await.into_body().collect().await.unwrap().to_bytes();
+    let status = String::from_utf8(told.to_vec()).unwrap();
+    assert!(status.contains("\"deadline\"") && status.contains("/v1/people/me"), "{status}");
+    assert!(!status.contains(CANARY), "{status}");
+}
+
+/// The operators' side over a world that is not served.
+fn operators(world: &World, gauges: &Gauges) -> AdminSettings {
+    let (gauges, recent) = (gauges.clone(), world.proxy.metrics.recent().look(Instant::now()));
+    AdminSettings {
+        metrics: Arc::clone(&world.proxy.metrics),
+        look: Arc::new(move || View {
+            now: Instant::now(),
+            wall: SystemTime::UNIX_EPOCH,
+            up_for: Duration::ZERO,
+            upstream: "https://webexapis.com".into(),
+            gauges: gauges.clone(),
+            recent: recent.clone(),
+            names: HashMap::new(),
+            readiness: Readiness::Ready,
+        }),
+        beat: Arc::new(|| Beat {
+            waiting: 0,
+            rate_per_second: 1.0,
+            is_closed: false,
+            answered: 0,
+            refused: 0,
+        }),
+        obey: Arc::new(|_| Box::pin(std::future::ready(Err(Undone::Unable("nothing runs here"))))),
+        token: AdminToken::new(CANARY, "admin-token".into()),
+        hosts: Vec::new(),
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! What the scheduler shows of itself: for status and metrics, and for the next process.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -63,6 +64,18 @@ impl<W> Core<W> {
         self.lines.oldest_joined_at()
     }
 
+    /// Every line with somebody in it, longest first. A tie is broken by the tenant, so that a page does not flicker.
+    pub fn lines(&self, now: Instant) -> Vec<LineView> {
+        let view = |(tenant, waiting, joined_at)| LineView {
+            tenant,
+            waiting,
+            oldest_waited: now.saturating_duration_since(joined_at),
+        };
+        let mut lines: Vec<_> = self.lines.occupied().map(view).collect();
+        lines.sort_unstable_by_key(|line| (Reverse(line.waiting), line.tenant));
+        lines
+    }
+
     /// Time until all gates of a path are open; none if they are.
     pub fn closed_for(&self, now: Instant, path: &Path) -> Option<Duration> {
         let own = super::levels(path).filter_map(|key| Some((key, self.gates.get(&key)?)));
@@ -73,15 +86,6 @@ impl<W> Core<W> {
     /// The widest gate.
     pub fn egress(&self, now: Instant) -> GateView {
         view(now, NodeKey::Egress, &self.egress)
-    }
-
-    /// Every line with somebody in it, in no order.
-    pub fn all_lines(&self, now: Instant) -> impl Iterator<Item = LineView> {
-        self.lines.occupied().map(move |(tenant, waiting, joined_at)| LineView {
-            tenant,
-            waiting,
-            oldest_waited: now.saturating_duration_since(joined_at),
-        })
     }
 
     /// How long the gates of one width have been closed, all gates and all times together.

@@ -10,6 +10,7 @@ mod laws;
 mod order;
 mod reach;
 mod state;
+mod view;
 
 const SECOND: Duration = Duration::from_secs(1);
 const READS: Family = Family { segment: "rooms", access: Access::Read };

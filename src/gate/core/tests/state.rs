@@ -61,7 +61,7 @@ fn a_line_is_as_old_as_the_first_that_joined_it() {
         world.goes(SECOND * at);
     }
     world.put(4, world.of(2)).unwrap();
-    let mut lines: Vec<_> = world.core.all_lines(world.now).collect();
+    let mut lines: Vec<_> = world.core.lines(world.now);
     lines.sort_unstable_by_key(|line| line.tenant);
     let line = |tenant, waiting, seconds| LineView { tenant, waiting, oldest_waited: SECOND * seconds };
     assert_eq!(lines, [line(tenant(1), 2, 20), line(tenant(2), 1, 0)]);
