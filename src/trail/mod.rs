@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ use crate::upstream::ReplayEvent;
 use crate::words::Outcome;
 
 mod followed;
+mod line;
+mod trace;
 
 use followed::Followed;
 
@@ -37,6 +40,8 @@ struct Record {
     started_at: Instant,
     tracking_id: HeaderValue,
     webex_tracking_id: Option<HeaderValue>,
+    trace_id: String,
+    upstream: Option<Authority>,
     method: Method,
     path: String,
     route: RouteId,
@@ -55,8 +60,9 @@ struct Record {
 }
 
 impl Trail {
-    /// Begins the record of a request. Query strings are left out: they carry addresses and names.
-    pub fn begin(metrics: Arc<Metrics>, head: &Parts) -> Self {
+    /// Begins the record of a request, and has its head carry the trace that the record names. Query strings are left
+    /// out: they carry addresses and names.
+    pub fn begin(metrics: Arc<Metrics>, head: &mut Parts) -> Self {
         let own_id = || {
             let id = format!("TOLLGATE_{}", uuid::Uuid::new_v4().as_hyphenated());
             HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("TOLLGATE"))
@@ -67,6 +73,8 @@ impl Trail {
                 started_at: Instant::now(),
                 tracking_id: head.headers.get(TRACKING_ID).cloned().unwrap_or_else(own_id),
                 webex_tracking_id: None,
+                trace_id: trace::adopt(&mut head.headers),
+                upstream: None,
                 method: head.method.clone(),
                 path: head.uri.path().to_owned(),
                 route: RouteId::OTHER,
@@ -96,6 +104,7 @@ impl Trail {
     pub fn routed(&mut self, route: &Route) {
         self.with(|record| {
             record.route = route.id();
+            record.upstream = Some(route.upstream().authority.clone());
             record.access = route.family().access;
         });
     }
@@ -158,6 +167,7 @@ impl Trail {
                 let reason = match refused.reason {
                     Reason::Deadline => "deadline",
                     Reason::Full => "full",
+                    Reason::Shutdown => "shutdown",
                 };
                 record.metrics.queue_refused.with_label_values(&[reason]).inc();
             }
@@ -255,31 +265,6 @@ impl Record {
             metrics.cache_saved_bytes.inc_by(self.bytes);
         }
     }
-
-    fn log(&self, total: Duration) {
-        tracing::info!(
-            request_id = %shown(&self.tracking_id),
-            webex_tracking_id = self.webex_tracking_id.as_ref().map(shown),
-            route = self.route.as_str(),
-            tenant = self.tenant.as_ref().map(|pass| match pass.name() {
-                Some(name) => name.to_string(),
-                None => pass.tenant().to_string(),
-            }),
-            outcome = self.outcome().as_str(),
-            http.method = self.method.as_str(),
-            http.path = %self.path.escape_default(),
-            http.status = self.status.map(|status| status.as_u16()),
-            wait_ms = millis(self.waited),
-            observed_wait_ms = self.observed.map(millis),
-            upstream_ms = millis(self.upstream_for),
-            total_ms = millis(total),
-            attempts = self.attempts,
-            retry_after = self.retry_after.map(|wait| wait.as_secs()),
-            bytes = self.bytes,
-            error = self.error.as_deref(),
-            "request"
-        );
-    }
 }
 
 /// Ends with the answer's last byte, with its failure, or with the client's departure.
@@ -310,13 +295,4 @@ fn event_label(event: ReplayEvent) -> &'static str {
         ReplayEvent::NeverSent => "never_sent",
         ReplayEvent::Throttled => "throttled",
     }
-}
-
-/// A stranger's bytes, in a form that cannot break a log line.
-fn shown(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).escape_default().to_string()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
