@@ -157,7 +157,7 @@ impl Proxied {
         let text = configuration(stage.https, &state.path().to_string_lossy(), bots);
         let file = Some(FileText { name: "demo.toml".to_owned(), text });
         let config = config::load(&Sources { file, env: Vec::new(), flags: Overrides::none() })?;
-        let app = App::start(&config, Some(ExtraCa::Pem(stage.ca.certificate_pem()))).await?;
+        let app = App::start(&config, Some(ExtraCa::Pem(stage.ca.certificate_pem())), None).await?;
         let address = app.bound().https.ok_or(DemoFault::NoListener)?;
         let ca_file = app.ca_file().ok_or(DemoFault::NoListener)?;
         let way = Way::new(address, "localhost", Some(address.port()), &std::fs::read_to_string(ca_file)?)?;

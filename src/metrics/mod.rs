@@ -1,6 +1,7 @@
 //! Every time series: names, labels and buckets. Labels come from the configuration or a fixed table, never from a request.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use prometheus::core::Collector;
@@ -63,6 +64,7 @@ pub struct Metrics {
     pub(crate) cache_requests: IntCounterVec,
     pub(crate) cache_saved_bytes: IntCounter,
     config_reloaded: Gauge,
+    config_reloaded_at: Gauge,
     pulled: Mutex<Pulled>,
 }
 
@@ -147,6 +149,10 @@ impl Metrics {
                 "config_last_reload_successful",
                 "1 if the configuration last read is in force, 0 if it had a fault",
             )?,
+            config_reloaded_at: series.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read",
+            )?,
             pulled: Mutex::new(Pulled::new(&series)?),
             registry: series.0,
         };
@@ -159,8 +165,12 @@ impl Metrics {
     }
 
     /// The configuration was read again, and is in force if that went well.
-    pub fn reloaded<T, E>(&self, result: &Result<T, E>) {
-        self.config_reloaded.set(if result.is_ok() { 1.0 } else { 0.0 });
+    pub fn reloaded(&self, is_applied: bool, now: SystemTime) {
+        self.config_reloaded.set(if is_applied { 1.0 } else { 0.0 });
+        if is_applied {
+            self.config_reloaded_at
+                .set(now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
+        }
     }
 
     /// The exposition in Prometheus' text format, gauges as given, process series as they are now.
