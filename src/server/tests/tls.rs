@@ -64,7 +64,7 @@ fn a_fault_names_the_file_and_what_is_wrong() {
     };
     let cases = [
         (old.cert_file, old.key_file, "old.example-2001.pem expired on Mon, 01 Jan 2001"),
-        (early.cert_file, early.key_file, "early.example-3002.pem is not valid before Fri, 01 Jan 3001"),
+        (early.cert_file, early.key_file, "early.example-3002.pem is not valid before Thu, 01 Jan 3001"),
         (good.cert_file.clone(), other.key_file, "does not belong to the certificate in"),
         (good.key_file.clone(), good.key_file.clone(), "good.example-2090.key holds no certificate"),
         (good.cert_file.clone(), good.cert_file.clone(), "good.example-2090.pem holds no private key"),
