@@ -22,6 +22,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("moka", &["cache"]),
     ("prometheus", &["metrics"]),
     ("rcgen", &["server", "sim"]),
+    ("rustix", &["cli"]),
     ("rustls", &["app", "config", "demo", "doctor", "server", "sim", "upstream"]),
     ("rustls_native_certs", &["upstream"]),
     ("strsim", &["config"]),

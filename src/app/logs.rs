@@ -19,12 +19,15 @@ impl Logs {
     /// Sends every event to the standard output; a panic becomes one, too. A second call changes nothing.
     pub fn start(log: &Log) -> Self {
         let (filter, handle) = reload::Layer::new(filter(log.level));
+        let is_terminal = std::io::stdout().is_terminal();
         let is_text = match log.format {
-            LogFormat::Auto => std::io::stdout().is_terminal(),
+            LogFormat::Auto => is_terminal,
             LogFormat::Json => false,
             LogFormat::Text => true,
         };
         let lines = tracing_subscriber::fmt::layer().with_target(false);
+        // Left alone on a terminal, where NO_COLOR decides.
+        let lines = if is_terminal { lines } else { lines.with_ansi(false) };
         let lines = if is_text { lines.compact().boxed() } else { lines.json().flatten_event(true).boxed() };
         // Fails only if a subscriber is there already, and then that one is meant to stay.
         if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {

@@ -1,5 +1,6 @@
 //! The command that serves: its signals, and what it says when it is up.
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use tollgate::app::logs::Logs;
@@ -8,10 +9,13 @@ use tollgate::config::{self, Config};
 use tollgate::server::ca::Origin;
 
 use super::args::RunArgs;
-use super::{Ended, complain, on_runtime};
+use super::{Ended, complain, failed, on_runtime};
 
 /// Serves until told to stop.
 pub(super) fn serve(args: &RunArgs) -> Ended {
+    // The memory of this process holds tokens: it must not become a file when it crashes.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(failed)?;
     let config = args.load()?;
     let logs = Logs::start(&config.log);
     let again = args.clone();
