@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::admit::NamedTenant;
-use crate::config::{Config, Report, Shutdown};
+use crate::config::{Config, LogLevel, Report, Shutdown};
 use crate::gate::GateSettings;
 use crate::proxy::Proxy;
 use crate::server::{Server, ServerSettings};
@@ -114,6 +114,7 @@ struct Ready {
     gate: Option<GateSettings>,
     server: ServerSettings,
     shown: Option<Renewed>,
+    level: Option<LogLevel>,
 }
 
 impl Reloader {
@@ -233,6 +234,8 @@ impl Shared {
             gate: concerns_gate.then(|| build::gate(&config, &self.rooms.proxy.doorman)).transpose()?,
             server: build::server(&server_limits(new, &self.started)),
             shown: shown.map(|shown| shown.renewed(&config, changed)).transpose()?,
+            // Unchanged, it leaves alone what an operator has set meanwhile.
+            level: changed.contains(&"log.level").then_some(new.log.level),
         })
     }
 
@@ -248,8 +251,8 @@ impl Shared {
         if let (Some(shown), Some(fresh)) = (&self.rooms.shown, &ready.shown) {
             shown.replace(fresh);
         }
-        if let Some(source) = &self.source {
-            source.logs.set_level(new.log.level);
+        if let (Some(source), Some(level)) = (&self.source, ready.level) {
+            source.logs.set_level(level);
         }
     }
 }
