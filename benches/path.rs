@@ -71,7 +71,7 @@ impl Transport for Instantly {
 }
 
 /// Sends a request and reads its answer to the end; the bytes of the body.
-async fn ask(proxy: &Proxy<Instantly>, method: &str, path: &str) -> usize {
+async fn ask(proxy: &Arc<Proxy<Instantly>>, method: &str, path: &str) -> usize {
     let request = Request::builder()
         .method(method)
         .uri(path)

@@ -21,6 +21,9 @@ pub enum BodyError {
     /// The sender reset the stream, closed early or framed it wrongly.
     #[error("the {0} broke the body off: {1}")]
     Broken(Side, #[source] BoxError),
+    /// A kept file failed or is damaged.
+    #[error("the cache's disk failed: {0}")]
+    Cache(#[source] std::io::Error),
     /// The content coding cannot be read, or unpacks to more than it may.
     #[error("the {0} sent a body that cannot be decoded: {1}")]
     Garbled(Side, #[source] BoxError),
@@ -66,6 +69,11 @@ impl Body {
         Self(Kind::Kept { chunks, next: 0, left })
     }
 
+    /// Kept chunks, then what still comes.
+    pub fn chained(first: Arc<[Bytes]>, rest: Self) -> Self {
+        Self::stream(Chained { first: Self::kept(first), rest })
+    }
+
     /// What hyper receives from `side`.
     pub fn received(incoming: Incoming, side: Side) -> Self {
         if incoming.is_end_stream() { Self::empty() } else { Self(Kind::Received(incoming, side)) }
@@ -74,6 +82,11 @@ impl Body {
     /// Any other stream of frames.
     pub fn stream(inner: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
         Self(Kind::Stream(Box::pin(inner)))
+    }
+
+    /// Takes it to its end, whatever that is, for those who share it.
+    pub async fn drain(mut self) {
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
     }
 
     /// Fails with [`BodyError::Stalled`] when `side` lets `limit` pass without a frame.
@@ -150,6 +163,41 @@ impl HttpBody for Body {
             Kind::Received(incoming, _) => incoming.size_hint(),
             Kind::Stream(inner) => inner.size_hint(),
         }
+    }
+}
+
+struct Chained {
+    first: Body,
+    rest: Body,
+}
+
+impl HttpBody for Chained {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match ready!(Pin::new(&mut self.first).poll_frame(cx)) {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_end_stream() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.size_hint().lower();
+        let rest = self.rest.size_hint();
+        let mut both = SizeHint::new();
+        both.set_lower(first.saturating_add(rest.lower()));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(first)) {
+            both.set_upper(upper);
+        }
+        both
     }
 }
 

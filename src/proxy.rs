@@ -1,15 +1,16 @@
 //! The sentences: how a request is answered, and how an answer is fetched. Nothing else stands here.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, header};
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use crate::admit::Doorman;
 use crate::body::Body;
-use crate::cache::{Cache, Lookup, Proof, Slot};
+use crate::cache::{Cache, Lookup, Proved, Settled, Slot, Trouble};
 use crate::clock::Clock;
 use crate::gate::{Gate, Load, Permit, Signal, Ticket};
 use crate::metrics::Metrics;
@@ -57,7 +58,7 @@ impl<T: Transport> Proxy<T> {
     ///
     /// # Drop
     /// Dropping the future leaves the line or cancels the call; the trail says that the client left.
-    pub async fn answer(&self, arrival: Arrival, request: Request<Body>) -> Response<Body> {
+    pub async fn answer(self: &Arc<Self>, arrival: Arrival, request: Request<Body>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut trail = Trail::begin(Arc::clone(&self.metrics), &mut head);
         let walk = self.gate.unless_over(self.walk(&mut trail, arrival, &head, body));
@@ -72,7 +73,7 @@ impl<T: Transport> Proxy<T> {
     }
 
     async fn walk(
-        &self,
+        self: &Arc<Self>,
         trail: &mut Trail,
         arrival: Arrival,
         head: &Parts,
@@ -82,75 +83,126 @@ impl<T: Transport> Proxy<T> {
         trail.routed(&route);
         let pass = self.doorman.admit(&head.headers)?;
         trail.admitted(&pass);
-        let response = match self.cache.lookup(&route, &pass, head, self.clock.now()) {
-            Lookup::Ready(response, note) => {
-                trail.noted(note);
-                response
+        let patience = self.gate.patience(&pass, &head.headers);
+        let response = match self.cache.lookup(&route, &pass, head, patience).await {
+            Lookup::Ready(response, note) => trail.noted(response, note),
+            Lookup::Stale(response, note, slot) => {
+                self.refresh(&route, head, slot);
+                trail.noted(response, note)
             }
-            Lookup::Prove(slot) => self.prove(trail, &route, head, slot).await?,
+            Lookup::Prove(slot) => self.prove(trail, &route, head, slot, patience).await?,
             Lookup::Fetch(slot) => {
                 let body = self.rewriter.request_body(&route, head, body);
                 let declared = body.size_hint().exact();
                 let parcel = self.spool.receive(body, declared).await?;
                 self.fetch_and_keep(trail, Errand { route: &route, head, parcel }, slot).await?
             }
+            Lookup::Unanswerable => return Err(Problem::NotKept),
         };
         Ok(self.rewriter.inbound(&route, &head.method, response))
     }
 
-    /// The kept bytes, if the API says with a HEAD that this tenant may have them; else whatever it says to the request itself.
+    /// The kept bytes, if the API says with a HEAD that this tenant may have them; else whatever it says.
     async fn prove(
         &self,
         trail: &mut Trail,
         route: &Route,
         head: &Parts,
         slot: Slot,
+        patience: Duration,
     ) -> Result<Response<Body>, Problem> {
-        let mut question = head.clone();
-        question.method = Method::HEAD;
-        let proof =
-            self.fetch(trail, Errand { route, head: &question, parcel: Parcel::nothing() }, &slot).await?;
-        match self.cache.prove(slot, &proof, self.clock.now()) {
-            Proof::Holds(response, note) => {
-                trail.noted(note);
-                Ok(response)
+        let question = without_range(head);
+        let errand = Errand { route, head: &question, parcel: Parcel::nothing() };
+        let ticket = self.ticket(&errand, &slot);
+        let answer = match self.fetch(trail, errand, ticket).await {
+            Ok((answer, _)) => answer,
+            Err(problem) => {
+                self.cache.give_up(slot);
+                return Err(problem);
             }
-            Proof::Failed(slot) => {
+        };
+        match self.cache.prove(slot, (route, head), answer, patience).await {
+            Proved::Fetch(slot) => {
                 self.fetch_and_keep(trail, Errand { route, head, parcel: Parcel::nothing() }, slot).await
             }
+            Proved::Holds(response, note) => Ok(trail.noted(response, note)),
+            Proved::Said(answer, note) => Ok(trail.noted(reply::spell_out(answer), note)),
         }
     }
 
+    /// What is kept becomes fresh again without anybody waiting for it. The call's own deadlines end the task.
+    fn refresh(self: &Arc<Self>, route: &Route, head: &Parts, slot: Slot) {
+        let (proxy, route, head) = (Arc::clone(self), route.clone(), head.clone());
+        tokio::spawn(async move {
+            let mut trail = Trail::begin_aside(Arc::clone(&proxy.metrics), &head);
+            trail.routed(&route);
+            let errand = Errand { route: &route, head: &head, parcel: Parcel::nothing() };
+            if let Ok(response) = proxy.fetch_and_keep(&mut trail, errand, slot).await {
+                response.into_body().drain().await;
+            }
+        });
+    }
+
+    /// The upstream's answer, kept if it may be; or what is kept, if the upstream confirms it or is not to be had.
     async fn fetch_and_keep(
         &self,
         trail: &mut Trail,
         errand: Errand<'_>,
         slot: Slot,
     ) -> Result<Response<Body>, Problem> {
-        trail.noted(slot.note());
-        let response = self.fetch(trail, errand, &slot).await?;
-        let (response, note) = self.cache.settle(slot, response, self.clock.now());
-        trail.noted(note);
-        Ok(response)
+        let (route, head) = (errand.route, errand.head);
+        let ticket = self.ticket(&errand, &slot);
+        if self.gate.reopens_in(&ticket).is_some()
+            && let Some((response, note)) = self.cache.fall_back(&slot, head, Trouble::GateClosed)
+        {
+            return Ok(trail.noted(response, note));
+        }
+        let question = self.cache.question(&slot, head);
+        let errand = Errand { head: question.as_ref().unwrap_or(head), ..errand };
+        trail.forwarded(slot.note());
+        let (answer, asked_at) = match self.fetch(trail, errand, ticket).await {
+            Ok(fetched) => fetched,
+            Err(problem) => {
+                let trouble = problem.trouble();
+                let covered = trouble.and_then(|trouble| self.cache.fall_back(&slot, head, trouble));
+                self.cache.give_up(slot);
+                return covered.map(|(response, note)| trail.noted(response, note)).ok_or(problem);
+            }
+        };
+        match self.cache.settle(slot, head, answer, asked_at) {
+            Settled::Answer(response, note) => Ok(trail.noted(response, note)),
+            // Once: the slot asks nothing any more.
+            Settled::Again(slot) => {
+                let errand = Errand { route, head, parcel: Parcel::nothing() };
+                Box::pin(self.fetch_and_keep(trail, errand, slot)).await
+            }
+        }
     }
 
-    /// Waits for a permit, sends, lets the gate learn; again, if the request may be sent again.
+    fn ticket(&self, errand: &Errand<'_>, slot: &Slot) -> Ticket {
+        let load = Load { length: errand.parcel.length(), bytes: errand.parcel.bytes() };
+        self.gate.ticket(slot, errand.route, errand.head, load)
+    }
+
+    /// Waits for a permit, sends, lets the gate learn; again, if the request may be sent again. Tells when the answer was
+    /// asked for.
     async fn fetch(
         &self,
         trail: &mut Trail,
         mut errand: Errand<'_>,
-        slot: &Slot,
-    ) -> Result<Response<Body>, Problem> {
-        let load = Load { length: errand.parcel.length(), bytes: errand.parcel.bytes() };
-        let mut ticket = self.gate.ticket(slot, errand.route, errand.head, load);
+        mut ticket: Ticket,
+    ) -> Result<(Response<Body>, Instant), Problem> {
         let mut attempts = Attempts::default();
         let mut refusal = None;
         loop {
             let acquired = self.gate.acquire(&mut ticket).await;
             trail.waited(ticket.waited(), ticket.observed());
+            let asked_at = self.clock.now();
             let permit = match (acquired, refusal.take()) {
                 (Ok(permit), _) => permit,
-                (Err(refused), Some(refusal)) => return Ok(reply::pass_on(refusal, refused.retry_after)),
+                (Err(refused), Some(refusal)) => {
+                    return Ok((reply::pass_on(refusal, refused.retry_after), asked_at));
+                }
                 (Err(refused), None) => return Err(refused.into()),
             };
             let result = self.send(trail, permit, &mut errand).await;
@@ -163,7 +215,9 @@ impl<T: Transport> Proxy<T> {
                 Next::Again(event, pause) if self.gate.pause(&mut ticket, pause).await => {
                     trail.replayed(event)
                 }
-                Next::Again(..) | Next::Done => return self.finish(errand.route, &ticket, result?, now.1),
+                Next::Again(..) | Next::Done => {
+                    return Ok((self.finish(errand.route, &ticket, result?, now.1)?, asked_at));
+                }
             }
             refusal = reply::keep(result).await;
         }
@@ -206,4 +260,21 @@ impl<T: Transport> Proxy<T> {
         trail.answered(answer.response.status(), sent_at.elapsed(), signal, closed);
         Ok(answer.response)
     }
+}
+
+/// The HEAD that asks for a proof: whether this tenant may have the whole, whatever part of it the client wants.
+fn without_range(head: &Parts) -> Parts {
+    let mut question = head.clone();
+    question.method = Method::HEAD;
+    for name in [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+    ] {
+        question.headers.remove(name);
+    }
+    question
 }

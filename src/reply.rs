@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::admit;
 use crate::body::{Body, BodyError};
+use crate::cache::Trouble;
 use crate::gate::{Reason, Refused, Wait, retry_after};
 use crate::route;
 use crate::upstream::{Failed, Phase, ReceiveError};
@@ -30,6 +31,9 @@ pub enum Problem {
     /// The request body did not come whole.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
+    /// Nothing kept, and the client forbids to ask.
+    #[error("nothing that is kept answers this request, and only-if-cached forbids to ask the API")]
+    NotKept,
     /// No turn in time.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -49,7 +53,16 @@ impl Problem {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused(refused) => Some(refused.retry_after),
-            Self::Admit(_) | Self::Failed(_) | Self::Receive(_) | Self::Route(_) => None,
+            Self::Admit(_) | Self::Failed(_) | Self::NotKept | Self::Receive(_) | Self::Route(_) => None,
+        }
+    }
+
+    /// What it means for an answer that is kept but no longer fresh; none if that has nothing to do with it.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Failed(_) => Some(Trouble::Disconnected),
+            Self::Refused(_) => Some(Trouble::GateClosed),
+            Self::Admit(_) | Self::NotKept | Self::Receive(_) | Self::Route(_) => None,
         }
     }
 
@@ -63,7 +76,7 @@ impl Problem {
         let mut response = Response::new(Body::whole(body.to_string()));
         *response.status_mut() = meaning.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+        headers.insert(header::CONTENT_TYPE, JSON);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(TRACKING_ID, tracking_id.clone());
         headers.insert(PROXY_STATUS, proxy_status(meaning.proxy_error, &self.to_string()));
@@ -82,6 +95,8 @@ impl Problem {
             Self::Admit(admit::Denied::TwoCredentials) => (StatusCode::BAD_REQUEST, "http_request_error"),
             Self::Admit(admit::Denied::Unlisted) => (StatusCode::FORBIDDEN, "http_request_denied"),
             Self::Failed(failed) => failed_meaning(failed),
+            // RFC 9111 §5.2.1.7.
+            Self::NotKept => (StatusCode::GATEWAY_TIMEOUT, "http_request_denied"),
             Self::Receive(ReceiveError::TooLarge(_) | ReceiveError::Body(BodyError::TooLarge(_))) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error")
             }
@@ -125,6 +140,21 @@ pub fn honest(response: Response<Body>, reopens_in: Option<Duration>, now: Syste
     }
 }
 
+/// The API's no to a HEAD that was made for a GET: its head, with a body in its own shape instead of none.
+pub fn spell_out(answer: Response<Body>) -> Response<Body> {
+    let (mut head, _) = answer.into_parts();
+    let reason = head.status.canonical_reason().unwrap_or("The API refused the request");
+    let message = format!("{reason}: the API's answer to a HEAD that Tollgate made to confirm access");
+    let tracking =
+        head.headers.get(TRACKING_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let body = json!({ "message": message, "errors": [{ "description": message }], "trackingId": tracking });
+    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG, header::TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+    head.headers.insert(header::CONTENT_TYPE, JSON);
+    Response::from_parts(head, Body::whole(body.to_string()))
+}
+
 /// An answer set aside while its request waits for another turn: small, and no longer tied to a connection.
 pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Body>> {
     let (mut head, body) = result.ok()?.into_parts();
@@ -135,6 +165,7 @@ pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Bod
     Some(Response::from_parts(head, Body::whole(bytes)))
 }
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 /// What the Python SDK assumes for a value that it cannot read.
 const UNSTATED: Duration = Duration::from_secs(15);
 /// Webex's refusals are some hundred bytes; a gateway's page may be longer.
@@ -157,7 +188,9 @@ fn route_meaning(denied: &route::Denied) -> (StatusCode, &'static str) {
 fn body_meaning(error: &BodyError) -> (StatusCode, &'static str) {
     match error {
         BodyError::Broken(..) | BodyError::Garbled(..) => (StatusCode::BAD_REQUEST, "http_request_error"),
-        BodyError::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error"),
+        BodyError::Cache(_) | BodyError::Spool(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error")
+        }
         BodyError::Stalled(..) => (StatusCode::REQUEST_TIMEOUT, "http_request_error"),
         BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error"),
     }

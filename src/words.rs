@@ -121,6 +121,8 @@ impl TenantId {
 pub enum Outcome {
     /// Sent upstream because the cache has no say in it.
     Bypass,
+    /// Answered from an answer that another request was already fetching.
+    Coalesced,
     /// Answered from the cache without a call.
     Hit,
     /// Sent upstream because the cache did not have it.
@@ -129,6 +131,8 @@ pub enum Outcome {
     Refused,
     /// Answered from the cache after the upstream confirmed it.
     Revalidated,
+    /// Answered from the cache though no longer fresh.
+    Stale,
 }
 
 impl Outcome {
@@ -136,10 +140,12 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bypass => "bypass",
+            Self::Coalesced => "coalesced",
             Self::Hit => "hit",
             Self::Miss => "miss",
             Self::Refused => "refused",
             Self::Revalidated => "revalidated",
+            Self::Stale => "stale",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Decides how the configuration becomes rooms: each mapping in one place, each fault with its cause.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroU32;
@@ -12,7 +13,7 @@ use http::uri::Authority;
 use tokio::time::Instant;
 
 use crate::admit::{Doorman, NamedTenant};
-use crate::cache::{self, Cache, CacheSettings};
+use crate::cache::{self, Cache, CacheSettings, Disk, DiskSettings, Writer};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::gate::{
@@ -49,6 +50,7 @@ pub(super) fn proxy(
     extra_ca: Option<ExtraCa>,
     own: Vec<Authority>,
     metrics: Arc<Metrics>,
+    disk: Option<Disk>,
 ) -> Result<Proxy<Client>, Fault> {
     let clock = Clock::system();
     let via: Arc<str> =
@@ -56,7 +58,7 @@ pub(super) fn proxy(
     let doorman = Doorman::new(key, &tenants(config)?, config.gate.admit);
     Ok(Proxy {
         router: Router::new(router(config, own, Arc::clone(&via))),
-        cache: Cache::new(cache(&config.cache)),
+        cache: Cache::new(cache(config), disk, clock.clone()),
         gate: Gate::new(gate(config, &doorman)?),
         doorman,
         rewriter: Rewriter::new(rewrite(config, via)),
@@ -128,13 +130,31 @@ fn token_hash(file: &Path) -> Result<[u8; 32], Fault> {
     Ok(hash)
 }
 
-fn cache(config: &config::Cache) -> CacheSettings {
+fn cache(config: &Config) -> CacheSettings {
+    let from = &config.cache;
     CacheSettings {
-        mode: if config.enabled { cache::Mode::On } else { cache::Mode::Off },
-        memory: config.memory,
-        max_entry: config.max_entry,
-        proof_ttl: config.proof_ttl,
+        mode: if from.enabled { cache::Mode::On } else { cache::Mode::Off },
+        memory: from.memory,
+        max_entry: from.max_entry,
+        fill: from.fill,
+        finish_percent: from.finish_percent.into(),
+        proof_ttl: from.proof_ttl,
+        rules: HashMap::new(),
+        disk_from: config.cache_disk.threshold,
     }
+}
+
+/// The disk tier, if there is one: finds again what an earlier process kept.
+pub(super) fn disk(config: &Config, clock: Clock) -> Result<Option<(Disk, Writer)>, Fault> {
+    let from = &config.cache_disk;
+    let Some(dir) = from.path.clone().filter(|_| config.cache.enabled) else { return Ok(None) };
+    let settings = DiskSettings {
+        dir,
+        max_bytes: from.size,
+        max_entries: DISK_FILES,
+        max_queued_bytes: config.cache.fill,
+    };
+    Ok(Some(Disk::open(settings, clock)?))
 }
 
 /// `doorman` knows the ids of named tenants.
@@ -257,6 +277,8 @@ fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
     }
 }
 
+/// Attachments that the index of the disk tier knows, about half a kilobyte of memory each.
+const DISK_FILES: usize = 65_536;
 /// SECURITY 1, row 7: a peer that takes no byte for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin::{Admin, Readiness, Scope, View};
+use crate::cache::{self, Writer};
+use crate::clock::Clock;
 use crate::config::{Config, Shutdown};
 use crate::gate::{Ending, Gate};
 use crate::metrics::{self, Gauges, Metrics};
@@ -46,6 +48,9 @@ pub enum Fault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The directory of the disk tier.
+    #[error(transparent)]
+    Disk(#[from] cache::Fault),
     /// A file cannot be read or written.
     #[error("{}: {source}", file.display())]
     File {
@@ -97,6 +102,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
     reloader: Reloader,
+    disk_writer: Option<Writer>,
 }
 
 #[derive(Debug)]
@@ -131,7 +137,8 @@ impl App {
         let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
         let key = state::tenant_key(&config.state_dir)?;
-        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics))?);
+        let (disk, disk_writer) = build::disk(config, Clock::system())?.unzip();
+        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics), disk)?);
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
         let (shown, ca_origin) = listeners.https.as_ref().map(|_| Shown::new(config)).transpose()?.unzip();
@@ -151,6 +158,7 @@ impl App {
             metrics,
             memory: Arc::new(memory),
             reloader: Reloader::new(rooms, source, config, seen),
+            disk_writer,
         })
     }
 
@@ -186,6 +194,7 @@ impl App {
         self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
         let reloader = self.reloader.clone();
         tasks.spawn(reloader.clone().watch());
+        let disk_writer = self.disk_writer.take();
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         tokio::select! {
@@ -200,6 +209,9 @@ impl App {
             () = obey(&mut orders, &reloader) => tracing::warn!(connections = server.connections(), "ending at once"),
         }
         memory.keep();
+        if let Some(writer) = disk_writer {
+            writer.close(LAST_FILES);
+        }
         tracing::info!(took_ms = millis(began_at.elapsed()), "drained");
     }
 
@@ -282,7 +294,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
 /// The rooms alone, for a diagnosis: nothing listens, nothing is written, and tenants get ids of their own.
 pub(crate) fn rooms(config: &Config) -> Result<Proxy<Client>, Fault> {
     let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
-    build::proxy(config, b"diagnosis", None, Vec::new(), metrics)
+    build::proxy(config, b"diagnosis", None, Vec::new(), metrics, None)
 }
 
 /// Whether the state directory, or the one it would be made in, takes files. Leaves nothing behind.
@@ -343,3 +355,5 @@ const OPERATORS: usize = 64;
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// For the bytes of the last answers, and of the refusals of those that got none.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+/// What is on its way to the disk at the end gets so long: it can be fetched again.
+const LAST_FILES: Duration = Duration::from_secs(2);

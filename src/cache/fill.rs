@@ -1,102 +1,111 @@
 //! Decides when a body that streams past is kept: only after its last byte, only if it is whole.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use bytes::Bytes;
+use http_body::Body as _;
+use http_body_util::BodyExt;
 
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 
-/// Kept bytes are copied into chunks of this size: what is kept never pins a larger read buffer,
-/// and a small answer is one chunk.
-const CHUNK_BYTES: usize = 256 * 1024;
+use super::budget::Reserved;
+use super::growing::Growing;
 
-/// A body on its way to the client, copied as it passes.
-///
-/// # Drop
-/// Dropped before its end, nothing is kept.
+/// One body on its way into the cache and to its readers.
 pub(super) struct Fill<K> {
-    inner: Body,
-    copy: Option<Copy<K>>,
+    /// Where readers find it.
+    pub(super) growing: Arc<Growing>,
+    /// As it comes from the upstream.
+    pub(super) body: Body,
+    /// What the upstream announced.
+    pub(super) length: Option<u64>,
+    /// The most that may be held.
+    pub(super) max_bytes: u64,
+    /// A body that nobody reads any more is fetched to its end if so many percent of it are there.
+    pub(super) finish_percent: u64,
+    /// The part of the fill budget that this body has.
+    pub(super) reserved: Reserved,
+    /// Called with all bytes, if all were held.
+    pub(super) keep: K,
 }
 
-struct Copy<K> {
-    chunks: Vec<Bytes>,
-    open: BytesMut,
-    left_bytes: u64,
-    keep: K,
+/// How a fill ended.
+enum End {
+    Broken,
+    Whole,
 }
 
-impl<K: FnOnce(Vec<Bytes>)> Fill<K> {
-    /// Hands the chunks to `keep` when `inner` has ended well and is not larger than `max_bytes`.
-    pub(super) fn new(inner: Body, max_bytes: u64, keep: K) -> Self {
-        let exact = inner.size_hint().exact();
-        let copy = Copy { chunks: Vec::new(), open: BytesMut::new(), left_bytes: max_bytes, keep };
-        let mut fill = Self { inner, copy: exact.is_none_or(|bytes| bytes <= max_bytes).then_some(copy) };
-        if exact == Some(0) {
-            fill.finish();
-        }
-        fill
-    }
-
-    fn finish(&mut self) {
-        if let Some(mut copy) = self.copy.take() {
-            if !copy.open.is_empty() {
-                copy.chunks.push(copy.open.freeze());
+impl<K: FnOnce(Arc<[Bytes]>)> Fill<K> {
+    /// Takes the body to its end. It ends with the body, with the upstream's silence, which the body itself bounds,
+    /// or with the last reader.
+    ///
+    /// # Drop
+    /// Every reader's connection breaks.
+    pub(super) async fn run(mut self) {
+        let mut broken = Broken(Some(&self.growing));
+        let may_hold = |received| received <= self.max_bytes && self.reserved.cover(received);
+        let end = take(&mut self.body, &self.growing, (self.length, self.finish_percent), may_hold).await;
+        if matches!(end, End::Whole) {
+            // Kept first: a client that asks again as soon as it has the last byte must find it.
+            if let Some(chunks) = self.growing.whole() {
+                (self.keep)(chunks);
             }
-            (copy.keep)(copy.chunks);
+            broken.0 = None;
+            self.growing.end();
         }
     }
 }
 
-impl<K> Copy<K> {
-    /// `None` when the body has become too large to keep.
-    fn take(mut self, mut data: &[u8]) -> Option<Self> {
-        self.left_bytes = self.left_bytes.checked_sub(u64::try_from(data.len()).ok()?)?;
-        while !data.is_empty() {
-            let room = CHUNK_BYTES - self.open.len();
-            let (now, later) = data.split_at(room.min(data.len()));
-            self.open.extend_from_slice(now);
-            if self.open.len() == CHUNK_BYTES {
-                self.chunks.push(self.open.split().freeze());
-            }
-            data = later;
+async fn take(
+    body: &mut Body,
+    growing: &Growing,
+    (length, finish_percent): (Option<u64>, u64),
+    mut may_hold: impl FnMut(u64) -> bool,
+) -> End {
+    let mut is_held = true;
+    let mut received = 0;
+    loop {
+        if !is_held {
+            growing.wanted(MAX_LAG_BYTES).await;
         }
-        Some(self)
-    }
-}
-
-impl<K: FnOnce(Vec<Bytes>) + Unpin> HttpBody for Fill<K> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        match &frame {
+        let is_worth_finishing =
+            is_held && length.is_some_and(|length| received * 100 >= length.saturating_mul(finish_percent));
+        let frame = tokio::select! {
+            biased;
+            () = growing.deserted(), if !is_worth_finishing => return End::Broken,
+            frame = body.frame() => frame,
+        };
+        match frame {
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.copy = self.copy.take().and_then(|copy| copy.take(data));
+                received += frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+                if is_held && !may_hold(received) {
+                    is_held = false;
+                    growing.pass();
                 }
-                // A reader that knows the length may never ask for the frame after the last one.
-                if self.inner.is_end_stream() {
-                    self.finish();
+                growing.push(frame);
+                if length == Some(received) && body.is_end_stream() {
+                    return End::Whole;
                 }
+                growing.wake();
             }
-            Some(Err(_)) => self.copy = None,
-            None => self.finish(),
+            Some(Err(_)) => return End::Broken,
+            // A library that lets a short body pass as whole must not make us keep it.
+            None if length.is_some_and(|length| length != received) => return End::Broken,
+            None => return End::Whole,
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
+
+/// Breaks the readers off, also when the task itself is dropped.
+struct Broken<'a>(Option<&'a Growing>);
+
+impl Drop for Broken<'_> {
+    fn drop(&mut self) {
+        if let Some(growing) = self.0 {
+            growing.fail();
+        }
+    }
+}
+
+/// How far a reader may fall behind the fastest one of a body that is too large to hold.
+const MAX_LAG_BYTES: u64 = 8 * 1024 * 1024;

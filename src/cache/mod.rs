@@ -1,7 +1,7 @@
-//! Decides what is answered without a call: attachment contents, kept per tenant, served under that tenant's own proof.
+//! Decides what is answered without a call, and what is kept of an answer: attachments under proofs, everything else by HTTP's rules.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -10,31 +10,61 @@ use tokio::time::Instant;
 
 use crate::admit::Pass;
 use crate::body::Body;
-use crate::route::{CacheRule, Route};
-use crate::words::Outcome;
+use crate::clock::Clock;
+use crate::route::{CacheRule, Kind, Route, RouteId};
+use crate::words::TenantId;
 
-mod entry;
+mod ask;
+mod budget;
+mod contents;
+mod disk;
 mod fill;
+mod flight;
+mod growing;
 mod key;
-mod policy;
+mod marks;
+mod message;
+mod note;
+mod rules;
+mod sealed;
+mod settle;
+mod slot;
+mod standard;
+mod store;
+mod stream;
+mod whole;
 
-pub use policy::Why;
+pub use disk::{Disk, DiskSettings, Fault, Glance as DiskGlance, Writer};
+pub use note::{Excuse, Note, Stored, Why};
+pub use rules::Trouble;
+pub use slot::Slot;
 
-use entry::{Entry, Kept};
-use key::Key;
-use policy::Demand;
+use ask::{Ask, Manner};
+use budget::Budget;
+use flight::Flights;
+use marks::{Marks, Subject};
+use slot::{Plan, Write};
+use store::Store;
 
 /// What the cache must know.
 #[derive(Debug, Clone)]
 pub struct CacheSettings {
-    /// Off: nothing is looked up or kept.
+    /// Off: nothing is looked up, shared or kept.
     pub mode: Mode,
     /// Bytes kept in all, bodies, fields and keys.
     pub memory: u64,
     /// Largest body kept.
     pub max_entry: u64,
-    /// How long the API's yes to a tenant is good for; zero asks every time.
+    /// Bytes of bodies that are on their way into the cache, all together.
+    pub fill: u64,
+    /// A body that nobody reads any more is fetched to its end if so many percent of it are there.
+    pub finish_percent: u64,
+    /// How long the API's yes to a credential is good for; zero asks every time.
     pub proof_ttl: Duration,
+    /// Routes whose answers are kept for so long, whatever the API says.
+    pub rules: HashMap<RouteId, Duration>,
+    /// Attachments of more bytes than this go to the disk, if there is one.
+    pub disk_from: u64,
 }
 
 /// Whether the cache takes part.
@@ -55,217 +85,251 @@ pub enum Lookup {
     Prove(Slot),
     /// Answered without a call.
     Ready(Response<Body>, Note),
+    /// Answered without a call, though what is kept should be confirmed meanwhile.
+    Stale(Response<Body>, Note, Slot),
+    /// The client wants no call, and without one there is no answer.
+    Unanswerable,
 }
 
 /// What came of a proof.
 #[derive(Debug)]
-pub enum Proof {
-    /// The API does not confirm what is kept: fetch to learn what it says instead.
-    Failed(Slot),
+pub enum Proved {
+    /// The API confirms this tenant's access, but not to what is kept: fetch.
+    Fetch(Slot),
     /// The kept bytes are this tenant's to have.
     Holds(Response<Body>, Note),
+    /// The API's no, which has no body because a HEAD asked.
+    Said(Response<Body>, Note),
 }
 
-/// A request that must go upstream, and what the cache expects of the answer. Made only by [`Cache::lookup`].
-///
-/// # Drop
-/// Nothing is kept.
+/// What becomes of an answer.
 #[derive(Debug)]
-pub struct Slot {
-    pass: Pass,
-    method: Method,
-    why: Why,
-    key: Option<Key>,
-    kept: Option<Arc<Entry>>,
+pub enum Settled {
+    /// It says nothing about what was asked: ask again, plainly.
+    Again(Slot),
+    /// What the client gets: the answer, or what is kept, if the upstream confirmed it or may be covered for.
+    Answer(Response<Body>, Note),
 }
 
-/// What the cache did, for log, metric and `Cache-Status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Note {
-    /// Sent upstream.
-    Forwarded(Why, Stored),
-    /// Answered from memory; the proof holds for this much longer.
-    Hit(Duration),
-    /// Answered from memory after the API confirmed it.
-    Proved,
-}
-
-/// Whether an answer is being kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// It streams past.
-    No,
-    /// It is kept once its last byte has come.
-    Yes,
-}
-
-impl Note {
-    /// The word for log and metric.
-    pub fn outcome(self) -> Outcome {
-        match self {
-            Self::Forwarded(Why::Bypass | Why::Method, _) => Outcome::Bypass,
-            Self::Forwarded(Why::Request | Why::Stale | Why::UriMiss, _) => Outcome::Miss,
-            Self::Hit(_) => Outcome::Hit,
-            Self::Proved => Outcome::Revalidated,
-        }
-    }
-}
-
-impl Slot {
-    /// For whom.
-    pub fn pass(&self) -> &Pass {
-        &self.pass
-    }
-
-    /// What the cache did, if the answer is not kept.
-    pub fn note(&self) -> Note {
-        Note::Forwarded(self.why, Stored::No)
-    }
-
-    /// A slot for unit tests of the rooms that need one.
-    #[cfg(test)]
-    pub(crate) fn for_tests(seed: u8) -> Self {
-        Self { pass: Pass::for_tests(seed), method: Method::GET, why: Why::Bypass, key: None, kept: None }
-    }
-}
-
-/// Kept answers. Cloning shares them.
-#[derive(Debug, Clone)]
-pub struct Cache {
-    settings: CacheSettings,
-    entries: moka::sync::Cache<Key, Arc<Entry>>,
-    evicted: Arc<AtomicU64>,
+/// What an operator wants gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purge {
+    /// Everything.
+    All,
+    /// One attachment, by the id in its URL.
+    Content(String),
+    /// Every path and query that begins so.
+    Prefix(String),
+    /// Whatever was kept for one tenant.
+    Tenant(TenantId),
 }
 
 /// The cache at a glance, for status and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Glance {
-    /// Answers kept.
+    /// Attachments, proofs and answers in memory.
     pub entries: u64,
-    /// Bytes kept, bodies, fields and keys.
+    /// Bytes in memory, bodies, fields and keys.
     pub bytes: u64,
-    /// Answers dropped to make room, since start.
+    /// Entries that left memory to make room, since start.
     pub evicted: u64,
+    /// The files, if there is a disk tier.
+    pub disk: Option<DiskGlance>,
+}
+
+/// Kept answers. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: CacheSettings,
+    clock: Clock,
+    store: Store,
+    disk: Option<Disk>,
+    marks: Arc<Marks>,
+    flights: Flights,
+    budget: Budget,
+}
+
+/// A read, and how long it may wait for the answer to another one.
+struct Query<'a> {
+    route: &'a Route,
+    pass: &'a Pass,
+    head: &'a Parts,
+    manner: Manner,
+    began_at: Instant,
+    patience: Duration,
 }
 
 impl Cache {
-    /// An empty cache.
-    pub fn new(settings: CacheSettings) -> Self {
-        let evicted = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&evicted);
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(settings.memory)
-            .weigher(|key: &Key, entry: &Arc<Entry>| {
-                u32::try_from(key.bytes() + entry.bytes()).unwrap_or(u32::MAX)
-            })
-            .support_invalidation_closures()
-            .eviction_listener(move |_, _, cause| {
-                count.fetch_add(u64::from(cause.was_evicted()), Ordering::Relaxed);
-            })
-            .build();
-        Self { settings, entries, evicted }
-    }
-
-    /// Decides whether the request can be answered from what is kept.
-    pub fn lookup(&self, route: &Route, pass: &Pass, head: &Parts, now: Instant) -> Lookup {
-        let slot = |why, key, kept| Slot { pass: pass.clone(), method: head.method.clone(), why, key, kept };
-        let demand = match self.settings.mode {
-            Mode::On => policy::demand(route, head),
-            Mode::Off => Demand::None(Why::Bypass),
-        };
-        if let Demand::None(why) = demand {
-            // A write to a content (a DLP verdict) decides about later reads of it.
-            if route.rule() == CacheRule::Contents && why == Why::Method {
-                self.entries.invalidate(&Key::new(route, pass));
+    /// An empty cache in memory, above the files of `disk`.
+    pub fn new(settings: CacheSettings, disk: Option<Disk>, clock: Clock) -> Self {
+        let below = disk.clone();
+        let store = Store::new(settings.memory, move |key, content| {
+            if let Some(disk) = &below {
+                disk.keep(key, content.shape.clone(), Arc::clone(&content.chunks));
             }
-            return Lookup::Fetch(slot(why, None, None));
-        }
-        let key = Key::new(route, pass);
-        let Some(entry) = self.entries.get(&key).filter(|entry| entry.answers(&head.method)) else {
-            return Lookup::Fetch(slot(Why::UriMiss, Some(key), None));
-        };
-        let age = entry.age(now);
-        if demand == Demand::Any && age < self.settings.proof_ttl {
-            return Lookup::Ready(
-                entry.response(&head.method, now),
-                Note::Hit(self.settings.proof_ttl - age),
-            );
-        }
-        let why = if demand == Demand::Confirmed { Why::Request } else { Why::Stale };
-        let slot = slot(why, Some(key), Some(entry));
-        // A HEAD is its own proof.
-        if head.method == Method::HEAD { Lookup::Fetch(slot) } else { Lookup::Prove(slot) }
-    }
-
-    /// Judges the answer to the HEAD that a proof asks for.
-    pub fn prove(&self, slot: Slot, answer: &Response<Body>, now: Instant) -> Proof {
-        let same = slot.kept.as_ref().filter(|kept| {
-            answer.status() == StatusCode::OK && policy::is_same(&kept.headers, answer.headers())
         });
-        match (same, &slot.key) {
-            (Some(kept), Some(key)) => {
-                let entry = Arc::new(Entry { proved_at: now, ..Entry::clone(kept) });
-                self.entries.insert(key.clone(), Arc::clone(&entry));
-                Proof::Holds(entry.response(&slot.method, now), Note::Proved)
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                disk,
+                clock,
+                marks: Arc::new(Marks::new()),
+                flights: Flights::default(),
+                budget: Budget::new(settings.fill),
+                settings,
+            }),
+        }
+    }
+
+    /// Decides whether the request can be answered from what is kept, or from what another request is fetching:
+    /// for that it waits at most `patience`.
+    ///
+    /// # Drop
+    /// Dropping the future changes nothing.
+    pub async fn lookup(&self, route: &Route, pass: &Pass, head: &Parts, patience: Duration) -> Lookup {
+        let shared = &self.shared;
+        let ask = match (shared.settings.mode, route.rule()) {
+            (Mode::Off, _) | (_, CacheRule::Never) => Ask::Bypass(Why::Bypass),
+            (Mode::On, CacheRule::Contents | CacheRule::Standard) => ask::ask(head),
+        };
+        match ask {
+            Ask::Bypass(why) if slot::is_safe(&head.method) => {
+                Lookup::Fetch(Slot::new(pass, why, Plan::Pass))
             }
-            _ => {
-                self.forget(&slot, answer.status());
-                Proof::Failed(slot)
+            Ask::Bypass(_) => Lookup::Fetch(shared.write(route, pass, head)),
+            Ask::Read(manner) => {
+                let began_at = shared.clock.now();
+                let query = Query { route, pass, head, manner, began_at, patience };
+                let found = match route.rule() {
+                    CacheRule::Contents => shared.lookup_content(&query).await,
+                    CacheRule::Never | CacheRule::Standard => shared.lookup_standard(&query).await,
+                };
+                match found {
+                    Lookup::Fetch(_) | Lookup::Prove(_) if manner.stays_here => Lookup::Unanswerable,
+                    found => found,
+                }
             }
         }
     }
 
-    /// Keeps the answer if it may be kept, while it streams past. Nothing is kept before its last byte.
-    pub fn settle(&self, slot: Slot, response: Response<Body>, now: Instant) -> (Response<Body>, Note) {
-        self.forget(&slot, response.status());
-        let note = slot.note();
-        let Some(key) = slot.key.filter(|_| policy::is_storable(&response)) else { return (response, note) };
-        let (head, body) = response.into_parts();
-        let entries = self.entries.clone();
-        let headers = head.headers.clone();
-        let note = Note::Forwarded(slot.why, Stored::Yes);
-        if slot.method == Method::HEAD {
-            let bytes = match slot.kept.filter(|kept| policy::is_same(&kept.headers, &headers)) {
-                Some(kept) => kept.bytes.clone(),
-                None => Kept::Head,
-            };
-            entries.insert(key, Arc::new(Entry { headers, bytes, proved_at: now }));
-            return (Response::from_parts(head, body), note);
+    /// The head to send upstream: the client's own, or one that asks whether what is kept still holds.
+    pub fn question(&self, slot: &Slot, head: &Parts) -> Option<Parts> {
+        match &slot.plan {
+            Plan::Standard(plan) => standard::question(plan, head),
+            Plan::Content(_) | Plan::Pass | Plan::Write(_) => None,
         }
-        let keep = move |chunks: Vec<bytes::Bytes>| {
-            let bytes = Kept::Whole(chunks.into());
-            entries.insert(key, Arc::new(Entry { headers, bytes, proved_at: now }));
+    }
+
+    /// Judges the answer to the HEAD that a proof asks for; may wait as [`Cache::lookup`] does.
+    pub async fn prove(
+        &self,
+        slot: Slot,
+        (route, head): (&Route, &Parts),
+        answer: Response<Body>,
+        patience: Duration,
+    ) -> Proved {
+        let Ask::Read(manner) = ask::ask(head) else { return Proved::Fetch(slot) };
+        let pass = slot.pass().clone();
+        self.shared.take_back(&slot, answer.status());
+        let began_at = self.shared.clock.now();
+        // The proof is as fresh as any client can ask for.
+        let manner = Manner { takes_kept: true, ..manner };
+        let query = Query { route, pass: &pass, head, manner, began_at, patience };
+        self.shared.prove_content(&query, slot, answer).await
+    }
+
+    /// Keeps the answer if it may be kept, while it streams past; nothing is kept before its last byte. `asked_at` is when
+    /// the request left.
+    pub fn settle(&self, slot: Slot, head: &Parts, response: Response<Body>, asked_at: Instant) -> Settled {
+        self.shared.take_back(&slot, response.status());
+        let (response, note) = match &slot.plan {
+            Plan::Content(_) => self.shared.settle_content(slot, &head.method, response),
+            Plan::Standard(_) => return self.shared.settle_standard(slot, head, response, asked_at),
+            Plan::Pass => (response, slot.note()),
+            Plan::Write(_) => self.shared.settle_write(slot, head, response, asked_at),
         };
-        (Response::from_parts(head, Body::stream(fill::Fill::new(body, self.settings.max_entry, keep))), note)
+        Settled::Answer(response, note)
+    }
+
+    /// What may be served of what is kept when the upstream cannot be asked.
+    pub fn fall_back(&self, slot: &Slot, head: &Parts, trouble: Trouble) -> Option<(Response<Body>, Note)> {
+        match &slot.plan {
+            Plan::Standard(plan) => self.shared.cover(plan, head, trouble),
+            Plan::Content(_) | Plan::Pass | Plan::Write(_) => None,
+        }
+    }
+
+    /// The request failed: whoever waits for its answer goes on alone.
+    pub fn give_up(&self, mut slot: Slot) {
+        slot.part();
+    }
+
+    /// Drops what is meant and says how many entries that were. Answers that are on their way are not kept either.
+    pub fn purge(&self, purge: &Purge) -> u64 {
+        self.shared.purge(purge)
     }
 
     /// Counts and bytes as they are now.
     pub fn glance(&self) -> Glance {
-        self.entries.run_pending_tasks();
-        Glance {
-            entries: self.entries.entry_count(),
-            bytes: self.entries.weighted_size(),
-            evicted: self.evicted.load(Ordering::Relaxed),
+        let (entries, bytes, evicted) = self.shared.store.glance();
+        Glance { entries, bytes, evicted, disk: self.shared.disk.as_ref().map(Disk::glance) }
+    }
+}
+
+impl Shared {
+    /// A refused credential loses every proof and answer, wherever the refusal came from.
+    fn take_back(&self, slot: &Slot, status: StatusCode) {
+        if status == StatusCode::UNAUTHORIZED {
+            self.marks.mark(Subject::Credential(slot.pass.credential()));
         }
     }
 
-    /// A no takes back what an earlier yes allowed: a refused credential loses all, a lost content its bytes.
-    fn forget(&self, slot: &Slot, status: StatusCode) {
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                let credential = slot.pass.credential();
-                // Fails only without support for closures, which the builder has switched on.
-                drop(self.entries.invalidate_entries_if(move |key, _| key.is_of(credential)));
-            }
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::LOCKED => {
-                if let Some(key) = &slot.key {
-                    self.entries.invalidate(key);
-                }
-            }
-            _ => {}
+    fn write(&self, route: &Route, pass: &Pass, head: &Parts) -> Slot {
+        let may_be_kept =
+            head.method == Method::POST && self.settings.mode == Mode::On && route.kind() == Kind::Generic;
+        let write = Write {
+            plan: may_be_kept.then(|| Box::new(self.plan(route, pass))),
+            marks: Arc::clone(&self.marks),
+            credential: pass.credential(),
+            family: route.family().segment,
+            target: route.target().as_str().into(),
+            is_answered: false,
+        };
+        Slot::new(pass, Why::Method, Plan::Write(write))
+    }
+
+    fn purge(&self, purge: &Purge) -> u64 {
+        let on_disk = |disk: &Disk| match purge {
+            Purge::All => disk.clear(),
+            Purge::Content(id) => disk.remove_where(|path| is_content(path, id)),
+            Purge::Prefix(prefix) => disk.remove_where(|path| path.starts_with(prefix.as_str())),
+            Purge::Tenant(_) => 0,
+        };
+        // A mark for each path would not reach what is on its way under paths that nobody can list.
+        match purge {
+            Purge::Content(id) => self.marks.mark(Subject::Target(&format!("{CONTENTS}{id}"))),
+            Purge::All | Purge::Prefix(_) | Purge::Tenant(_) => self.marks.mark(Subject::Underway),
         }
+        let removed = self.store.remove_where(|key, tenant| match purge {
+            Purge::All => true,
+            Purge::Content(id) => is_content(key.target(), id),
+            Purge::Prefix(prefix) => key.target().starts_with(prefix.as_str()),
+            Purge::Tenant(wanted) => tenant == Some(*wanted),
+        });
+        removed + self.disk.as_ref().map_or(0, on_disk)
     }
 }
+
+fn is_content(path: &str, id: &str) -> bool {
+    path.strip_prefix(CONTENTS).is_some_and(|rest| rest.trim_end_matches('/') == id)
+}
+
+const CONTENTS: &str = "/v1/contents/";
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ pub fn keys() -> Vec<Key> {
         Gate::keys(),
         Replay::keys(),
         Cache::keys(),
+        CacheDisk::keys(),
         Rewrite::keys(),
         Admin::keys(),
         Log::keys(),
@@ -185,8 +186,25 @@ section! {
         memory: u64 = Size(1 << 20, 1 << 40), "256MiB";
         /// Most bytes of one answer that is kept; at most half of `cache.memory`.
         max_entry: u64 = Size(1, 1 << 40), "128MiB";
+        /// Most bytes of answers that are on their way into the cache, all together; what finds no room streams past.
+        fill: u64 = Size(1 << 20, 1 << 40), "128MiB";
+        /// An answer that nobody waits for any more is fetched to its end if so many percent of it are there.
+        finish_percent: u32 = Number(0, 100), "50";
         /// How long a tenant's own successful request proves its access to a content; "0s": prove it on every use.
         proof_ttl: Duration = Lasting(Duration::ZERO, HOUR), "60s";
+    }
+}
+
+section! {
+    /// Attachments on disk, as written.
+    pub struct CacheDisk in "cache.disk." {
+        /// Directory of attachments that are large or had to leave memory; "": none are kept on disk. One process alone
+        /// may use it.
+        path: Option<PathBuf> = Optional(FilePath), "";
+        /// Most bytes of its files.
+        size: u64 = Size(1 << 20, 1 << 44), "4GiB";
+        /// Attachments of more bytes go straight to the disk.
+        threshold: u64 = Size(0, 1 << 40), "1MiB";
     }
 }
 

@@ -27,7 +27,7 @@ pub use env::{CONFIG_VARIABLE, config_path};
 pub use fault::{Fault, Faults, Place};
 pub use file::{FileText, MAX_FILE_BYTES};
 pub use flags::Overrides;
-pub use keys::{Admin, Cache, Gate, Limits, Log, Reload, Replay, Rewrite, Shutdown, keys};
+pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Reload, Replay, Rewrite, Shutdown, keys};
 pub use proxy::{Proxy, ProxyEnvironment, ProxyUrl};
 pub use report::Report;
 pub use section::Key;
@@ -110,6 +110,7 @@ fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option
         gate: Gate::take(layers)?,
         replay: Replay::take(layers)?,
         cache: Cache::take(layers)?,
+        cache_disk: CacheDisk::take(layers)?,
         rewrite: Rewrite::take(layers)?,
         admin: Admin::take(layers)?,
         log: Log::take(layers)?,

@@ -101,6 +101,11 @@ pub(super) fn upstream(keys: UpstreamKeys, environment: ProxyEnvironment, layers
 
 /// One answer may not push out the whole cache.
 pub(super) fn cache(cache: &Cache, layers: &mut Layers) {
+    if cache.enabled && cache.max_entry > cache.fill {
+        let problem =
+            "cache.max_entry is more than cache.fill: the largest answers would find no room".to_owned();
+        layers.conflict(&["cache.fill", "cache.max_entry"], problem);
+    }
     if cache.enabled && cache.max_entry > cache.memory / 2 {
         let problem = "cache.max_entry is more than half of cache.memory".to_owned();
         layers.conflict(&["cache.max_entry", "cache.memory"], problem);

@@ -8,8 +8,8 @@ use crate::route::{Hosts, Kind};
 use crate::words::Base;
 
 use super::keys::{
-    Admin, Cache, Gate, Limits, ListenKeys, Log, Reload, Replay, Rewrite, RootKeys, Shutdown, TlsKeys,
-    UpstreamKeys,
+    Admin, Cache, CacheDisk, Gate, Limits, ListenKeys, Log, Reload, Replay, Rewrite, RootKeys, Shutdown,
+    TlsKeys, UpstreamKeys,
 };
 use super::layers::Layers;
 use super::proxy::Proxy;
@@ -31,6 +31,8 @@ pub struct Config {
     pub replay: Replay,
     /// What is kept.
     pub cache: Cache,
+    /// Attachments on disk.
+    pub cache_disk: CacheDisk,
     /// What is changed on the way.
     pub rewrite: Rewrite,
     /// At most 200; names differ, and no token belongs to two.
@@ -60,6 +62,7 @@ impl Config {
             self.gate.differs_in(&other.gate),
             self.replay.differs_in(&other.replay),
             self.cache.differs_in(&other.cache),
+            self.cache_disk.differs_in(&other.cache_disk),
             self.rewrite.differs_in(&other.rewrite),
             self.admin.differs_in(&other.admin),
             self.log.differs_in(&other.log),

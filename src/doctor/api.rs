@@ -41,7 +41,7 @@ async fn ask(config: &Config) -> Result<(Response<Body>, SystemTime), Finding> {
     let (head, ()) = request.map_err(unasked)?.into_parts();
     let route = rooms.router.find(Scheme::Https, &head).map_err(unasked)?;
     let pass = rooms.doorman.admit(&head.headers).map_err(unasked)?;
-    let Lookup::Fetch(slot) = rooms.cache.lookup(&route, &pass, &head, rooms.clock.now()) else {
+    let Lookup::Fetch(slot) = rooms.cache.lookup(&route, &pass, &head, Duration::ZERO).await else {
         return Err(unasked("answered without a call"));
     };
     let mut ticket = rooms.gate.ticket(&slot, &route, &head, Load { length: Some(0), bytes: None });

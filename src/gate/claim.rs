@@ -76,7 +76,6 @@ impl ClaimSettings {
         let is_form = media_type(&head.headers).is_some_and(|kind| kind.starts_with("multipart/"));
         // An upload names its room somewhere in its parts: it keeps its order among the tenant's uploads.
         let is_ordered = route.family().access == Access::Write && (room.is_some() || is_form);
-        let own = rule.and_then(|rule| rule.max_wait).unwrap_or(self.max_wait);
         Claim {
             path: Path { tenant, family: route.family(), room },
             class: class(route, &head.headers),
@@ -84,9 +83,17 @@ impl ClaimSettings {
             size: size(route, head, load),
             bytes: held(head, load),
             weight: rule.map_or(PLAIN_WEIGHT, |rule| rule.weight),
-            max_wait: preferred(&head.headers).map_or(own, |asked| asked.min(self.max_prefer_wait)),
+            max_wait: self.max_wait(tenant, &head.headers),
             passage: rule.map_or(Passage::Line, |rule| rule.passage),
         }
+    }
+}
+
+impl ClaimSettings {
+    /// How long a request of this tenant may wait: as long as it asks for, else by the tenant's rule, else by the common one.
+    pub(super) fn max_wait(&self, tenant: TenantId, headers: &HeaderMap) -> Duration {
+        let own = self.tenants.get(&tenant).and_then(|rule| rule.max_wait).unwrap_or(self.max_wait);
+        preferred(headers).map_or(own, |asked| asked.min(self.max_prefer_wait))
     }
 }
 

@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::request::Parts;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::admit::Pass;
 use crate::cache::Slot;
 use crate::route::{Family, Route};
 use crate::words::TenantId;
@@ -166,7 +168,13 @@ impl Gate {
         }
     }
 
-    /// A claim on the line for a request that the cache has let through.
+    /// How long a request may wait, in line or for the answer to another one.
+    pub fn patience(&self, pass: &Pass, headers: &HeaderMap) -> Duration {
+        self.shared.lock().claims.max_wait(pass.tenant(), headers)
+    }
+
+    /// A claim on the line for a request that the cache has let through. Time that it waited for another request's answer
+    /// counts.
     pub fn ticket(&self, slot: &Slot, route: &Route, head: &Parts, load: Load<'_>) -> Ticket {
         let mut state = self.shared.lock();
         let claim = state.claims.claim(slot, route, head, load);
@@ -180,7 +188,7 @@ impl Gate {
             line,
             turn,
             attempts: 0,
-            waited: Duration::ZERO,
+            waited: slot.followed_for(),
             observed: None,
         }
     }

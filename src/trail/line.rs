@@ -36,6 +36,19 @@ impl Record {
             "request"
         );
     }
+
+    /// What the cache does by itself is a step, not a request.
+    pub(super) fn log_aside(&self) {
+        tracing::debug!(
+            request_id = %text(&self.tracking_id),
+            trace_id = self.trace_id,
+            route = self.route.as_str(),
+            attempts = self.attempts,
+            upstream_ms = millis(self.upstream_for),
+            error = self.error.as_deref(),
+            "revalidation"
+        );
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::admit::Pass;
 use crate::body::Body;
-use crate::cache::{Note, Stored};
+use crate::cache::Note;
 use crate::gate::{Level, Reason, Signal, Wait};
 use crate::metrics::{Metrics, method_label};
 use crate::reply::{Problem, TRACKING_ID};
@@ -57,12 +57,33 @@ struct Record {
     retry_after: Option<Duration>,
     status: Option<StatusCode>,
     bytes: u64,
+    asker: Asker,
+}
+
+/// On whose behalf a request was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// The cache's own: what it serves stale is to be fresh again. Calls upstream are counted, no client request is.
+    Cache,
+    /// A client's.
+    Client,
 }
 
 impl Trail {
     /// Begins the record of a request, and has its head carry the trace that the record names. Query strings are left
     /// out: they carry addresses and names.
     pub fn begin(metrics: Arc<Metrics>, head: &mut Parts) -> Self {
+        let trace_id = trace::adopt(&mut head.headers);
+        Self::of(metrics, head, trace_id, Asker::Client)
+    }
+
+    /// Begins the record of a request that nobody waits for: the cache makes it by itself, in its asker's trace.
+    pub fn begin_aside(metrics: Arc<Metrics>, head: &Parts) -> Self {
+        let trace_id = trace::adopt(&mut head.headers.clone());
+        Self::of(metrics, head, trace_id, Asker::Cache)
+    }
+
+    fn of(metrics: Arc<Metrics>, head: &Parts, trace_id: String, asker: Asker) -> Self {
         let own_id = || {
             let id = format!("TOLLGATE_{}", uuid::Uuid::new_v4().as_hyphenated());
             HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("TOLLGATE"))
@@ -73,7 +94,7 @@ impl Trail {
                 started_at: Instant::now(),
                 tracking_id: head.headers.get(TRACKING_ID).cloned().unwrap_or_else(own_id),
                 webex_tracking_id: None,
-                trace_id: trace::adopt(&mut head.headers),
+                trace_id,
                 upstream: None,
                 method: head.method.clone(),
                 path: head.uri.path().to_owned(),
@@ -90,6 +111,7 @@ impl Trail {
                 retry_after: None,
                 status: None,
                 bytes: 0,
+                asker,
             })),
         }
     }
@@ -114,9 +136,15 @@ impl Trail {
         self.with(|record| record.tenant = Some(pass.clone()));
     }
 
-    /// The cache has spoken.
-    pub fn noted(&mut self, note: Note) {
+    /// The cache lets it go upstream.
+    pub fn forwarded(&mut self, note: Note) {
         self.with(|record| record.note = Some(note));
+    }
+
+    /// The cache has decided what the client gets.
+    pub fn noted(&mut self, response: Response<Body>, note: Note) -> Response<Body> {
+        self.with(|record| record.note = Some(note));
+        response
     }
 
     /// It has stood in line for so long, all its attempts together; or would have, if it passes the line by.
@@ -179,7 +207,8 @@ impl Trail {
         let Some(mut record) = self.record.take() else { return response };
         record.status = Some(response.status());
         let headers = response.headers_mut();
-        if let Some(status) = record.note.and_then(cache_status) {
+        let status = record.note.and_then(|note| HeaderValue::from_str(&note.cache_status()).ok());
+        if let Some(status) = status {
             headers.append("cache-status", status);
         }
         if record.attempts > 1 {
@@ -212,7 +241,7 @@ impl Trail {
 
 impl Drop for Trail {
     fn drop(&mut self) {
-        if let Some(record) = self.record.take() {
+        if let Some(record) = self.record.take().filter(|record| record.asker == Asker::Client) {
             record.metrics.client_gone.inc();
         }
     }
@@ -261,7 +290,7 @@ impl Record {
         if self.note.is_some() {
             metrics.cache_requests.with_label_values(&[outcome_label]).inc();
         }
-        if matches!(outcome, Outcome::Hit | Outcome::Revalidated) {
+        if matches!(outcome, Outcome::Coalesced | Outcome::Hit | Outcome::Revalidated | Outcome::Stale) {
             metrics.cache_saved_bytes.inc_by(self.bytes);
         }
     }
@@ -271,20 +300,14 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let total = self.started_at.elapsed();
-        self.count(total);
-        self.log(total);
+        match self.asker {
+            Asker::Cache => self.log_aside(),
+            Asker::Client => {
+                self.count(total);
+                self.log(total);
+            }
+        }
     }
-}
-
-/// RFC 9211: what the cache did, in a form that tools read.
-fn cache_status(note: Note) -> Option<HeaderValue> {
-    let text = match note {
-        Note::Hit(left) => format!("Tollgate; hit; ttl={}", left.as_secs()),
-        Note::Proved => "Tollgate; hit; fwd=stale; fwd-status=200; detail=proved".to_owned(),
-        Note::Forwarded(why, Stored::Yes) => format!("Tollgate; fwd={}; stored", why.as_str()),
-        Note::Forwarded(why, Stored::No) => format!("Tollgate; fwd={}", why.as_str()),
-    };
-    HeaderValue::from_str(&text).ok()
 }
 
 fn event_label(event: ReplayEvent) -> &'static str {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::world::{World, path_of, world};
 
@@ -13,11 +14,28 @@ const PROOF_TTL: Duration = Duration::from_secs(60);
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Delete { content: usize },
-    Get { token: usize, content: usize },
-    Head { token: usize, content: usize },
-    Pass { seconds: u64 },
-    Revoke { token: usize, content: usize },
+    /// All tokens at once, each twice.
+    Crowd {
+        content: usize,
+    },
+    Delete {
+        content: usize,
+    },
+    Get {
+        token: usize,
+        content: usize,
+    },
+    Head {
+        token: usize,
+        content: usize,
+    },
+    Pass {
+        seconds: u64,
+    },
+    Revoke {
+        token: usize,
+        content: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -26,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (token.clone(), content.clone()).prop_map(|(token, content)| Step::Get { token, content }),
         3 => (token.clone(), content.clone()).prop_map(|(token, content)| Step::Head { token, content }),
         3 => (0..50_u64).prop_map(|seconds| Step::Pass { seconds }),
+        2 => content.clone().prop_map(|content| Step::Crowd { content }),
         1 => (token, content.clone()).prop_map(|(token, content)| Step::Revoke { token, content }),
         1 => content.prop_map(|content| Step::Delete { content }),
     ]
@@ -64,6 +83,19 @@ async fn walk(steps: &[Step]) {
     let mut contents = [(); 3].map(|()| Content::new(&world));
     for step in steps {
         match *step {
+            Step::Crowd { content } => {
+                let path = contents[content].path.clone();
+                let mut bots = JoinSet::new();
+                for token in TOKENS.into_iter().chain(TOKENS) {
+                    let (world, path) = (world.clone(), path.clone());
+                    bots.spawn(async move { (token, world.bot(token).get(&path).await) });
+                }
+                for (token, told) in bots.join_all().await {
+                    let may_read = was_granted(&world, token, &path);
+                    assert!(told.status != 200 || may_read, "{token} read {path} unproved");
+                    assert!(told.status != 200 || told.bytes().len() == 44_752);
+                }
+            }
             Step::Delete { content } => {
                 let content = &mut contents[content];
                 // The first member wrote it and may delete it as long as it is a member.

@@ -13,7 +13,7 @@ use tollgate::gate::{ClaimSettings, CoreSettings, Gate, GateSettings, Mode, Rate
 use tollgate::metrics::Metrics;
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::{RewriteSettings, Rewriter};
-use tollgate::route::{Hosts, Kind, Router, RouterSettings};
+use tollgate::route::{Hosts, Kind, RouteId, Router, RouterSettings};
 use tollgate::upstream::{ReplaySettings, Replayer, Spool, SpoolRoom, SpoolSettings, Transport};
 use tollgate::words::{Base, Scheme};
 
@@ -30,6 +30,8 @@ pub(crate) struct Rooms {
     pub(crate) proof_ttl: Duration,
     /// Whom a refusal stops.
     pub(crate) scope: Scope,
+    /// Routes whose answers are kept whatever the API says.
+    pub(crate) rules: HashMap<RouteId, Duration>,
 }
 
 impl Rooms {
@@ -41,6 +43,7 @@ impl Rooms {
             max_wait: Duration::from_secs(25),
             proof_ttl: Duration::from_secs(60),
             scope: Scope::Auto,
+            rules: HashMap::new(),
         }
     }
 
@@ -60,12 +63,20 @@ impl Rooms {
                 max_fields: 100,
             }),
             doorman: Doorman::new(b"a key for tests", &[], Admittance::Any),
-            cache: Cache::new(CacheSettings {
-                mode: cache::Mode::On,
-                memory: 64 * 1024 * 1024,
-                max_entry: 8 * 1024 * 1024,
-                proof_ttl: self.proof_ttl,
-            }),
+            cache: Cache::new(
+                CacheSettings {
+                    mode: cache::Mode::On,
+                    memory: 64 * 1024 * 1024,
+                    max_entry: 8 * 1024 * 1024,
+                    fill: 64 * 1024 * 1024,
+                    finish_percent: 50,
+                    proof_ttl: self.proof_ttl,
+                    rules: self.rules.clone(),
+                    disk_from: u64::MAX,
+                },
+                None,
+                clock.clone(),
+            ),
             gate: Gate::new(self.gate()),
             rewriter: Rewriter::new(RewriteSettings {
                 enabled: true,

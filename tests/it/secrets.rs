@@ -116,7 +116,7 @@ async fn no_room_shows_what_it_keeps_when_it_is_printed() {
     let world = world().start();
     a_day(&world).await;
     let shown = format!("{:#?}", world.proxy.cache);
-    assert!(shown.contains("Entry("), "{shown}");
+    assert!(shown.contains("Store("), "{shown}");
     assert!(!shown.contains("attachment; filename"), "{shown}");
 }
 

@@ -59,7 +59,8 @@ async fn every_answer_says_what_the_cache_did() {
     let world = world().start();
     let path = world.content(&["alice"]);
     for (path, expected) in [
-        ("/v1/people/me", "Tollgate; fwd=bypass"),
+        ("/v1/people/me", "Tollgate; fwd=uri-miss"),
+        ("/v1/webhooks", "Tollgate; fwd=bypass"),
         (path.as_str(), "Tollgate; fwd=uri-miss; stored"),
         (path.as_str(), "Tollgate; hit; ttl=60"),
     ] {

@@ -17,6 +17,7 @@ use tollgate::clock::Clock;
 use tollgate::gate::{Level, Permit, Scope};
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::Outbound;
+use tollgate::route::RouteId;
 use tollgate::server::Arrival;
 use tollgate::sim::{Close, Model, SimSettings};
 use tollgate::upstream::{Answer, Failed, Transport};
@@ -65,6 +66,13 @@ impl Plan {
     /// So long may a request wait in line.
     pub(crate) fn max_wait(mut self, max_wait: Duration) -> Self {
         self.rooms.max_wait = max_wait;
+        self
+    }
+
+    /// The operator has answers of this route kept for so long.
+    pub(crate) fn rule(mut self, route: &str, ttl: Duration) -> Self {
+        let id = RouteId::all().find(|id| id.as_str() == route).unwrap();
+        self.rooms.rules.insert(id, ttl);
         self
     }
 

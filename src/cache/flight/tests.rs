@@ -1,0 +1,1 @@
+//! Holds who leads, who joins, and what becomes of those who wait.
