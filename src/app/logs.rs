@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -11,9 +12,12 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// The log, once it is started. Cloning shares it.
+/// The log, once it is started: how much is said can be changed while the process runs. Cloning shares it.
 #[derive(Debug, Clone)]
-pub struct Logs(reload::Handle<Targets, Registry>);
+pub struct Logs {
+    handle: reload::Handle<Targets, Registry>,
+    level: Arc<Mutex<LogLevel>>,
+}
 
 impl Logs {
     /// Sends every event to the standard output; a panic becomes one, too. A second call changes nothing.
@@ -36,13 +40,14 @@ impl Logs {
                 tracing::error!(at, error = said(panic.payload()), "panic");
             }));
         }
-        Self(handle)
+        Self { handle, level: Arc::new(Mutex::new(log.level)) }
     }
 
-    /// The least that is worth a line from now on.
-    pub fn set_level(&self, level: LogLevel) {
-        // Fails only if the log is gone, and then nobody listens.
-        self.0.reload(filter(level)).unwrap_or_default();
+    /// Turns to `level`. Returns the level before; none if somebody else's log is in place, which stays as it is.
+    pub fn turn(&self, level: LogLevel) -> Option<LogLevel> {
+        let mut known = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handle.reload(filter(level)).ok()?;
+        Some(std::mem::replace(&mut known, level))
     }
 }
 

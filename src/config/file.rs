@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults, Place, did_you_mean, quote_short};
+use super::rows::{Row, TableArray};
 use super::written::Written;
 
 /// A configuration file, not yet understood.
@@ -48,15 +49,15 @@ impl FileText {
 /// What the file says, key by key.
 #[derive(Debug)]
 pub(super) struct Document {
-    /// Keys outside the tenants.
+    /// Keys outside the arrays of tables.
     pub(super) values: Vec<(&'static str, Written)>,
-    /// One entry per `[[tenant]]`: where it begins, and its keys.
-    pub(super) tenants: Vec<(Place, Vec<(&'static str, Written)>)>,
+    /// The rows of all arrays of tables.
+    pub(super) rows: Vec<Row>,
 }
 
 /// Reads the file's text. What can be read is returned beside the faults.
 pub(super) fn read(file: &FileText, known: &[&'static str], faults: &mut Vec<Fault>) -> Document {
-    let empty = Document { values: vec![], tenants: vec![] };
+    let empty = Document { values: vec![], rows: vec![] };
     if file.text.len() > MAX_FILE_BYTES {
         faults.push(whole(&file.name, format!("longer than {MAX_FILE_BYTES} bytes")));
         return empty;
@@ -90,10 +91,10 @@ impl Walk<'_> {
     fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
         for (key, value) in table {
             let path = format!("{prefix}{}", key.get_ref());
-            if path == "tenant" {
-                self.tenants(value);
-            } else if key.get_ref().contains('.') {
+            if key.get_ref().contains('.') {
                 self.unknown(&path, prefix, key.span().start);
+            } else if let Some(array) = TableArray::named(&path) {
+                self.array(array, value);
             } else if let Some(known) = self.key(&path) {
                 let written = Written::from_toml(value, &|byte| self.lines.place(byte));
                 self.document.values.push((known, written));
@@ -112,35 +113,32 @@ impl Walk<'_> {
         }
     }
 
-    fn tenants(&mut self, value: &Spanned<DeValue<'_>>) {
+    fn array(&mut self, array: &'static TableArray, value: &Spanned<DeValue<'_>>) {
         let DeValue::Array(rows) = value.get_ref() else {
-            return self.fault(value, "tenant", WRITE_TENANT.to_owned());
+            return self.fault(value, array.path, array.write_so());
         };
-        if rows.len() > MAX_TENANTS {
-            let problem = format!("at most {MAX_TENANTS} tenants have names, found {}", rows.len());
-            return self.fault(value, "tenant", problem);
+        if rows.len() > array.most {
+            return self.fault(value, array.path, array.too_many(rows.len()));
         }
-        self.rows(rows);
+        rows.iter().for_each(|row| self.row(array, row));
     }
 
-    fn rows(&mut self, rows: &DeArray<'_>) {
-        for row in rows {
-            let DeValue::Table(table) = row.get_ref() else {
-                self.fault(row, "tenant", WRITE_TENANT.to_owned());
-                continue;
-            };
-            let mut values = vec![];
-            for (key, value) in table {
-                let path = format!("tenant.{}", key.get_ref());
-                match self.key(&path) {
-                    Some(known) => {
-                        values.push((known, Written::from_toml(value, &|byte| self.lines.place(byte))));
-                    }
-                    None => self.unknown(&path, "tenant.", key.span().start),
+    fn row(&mut self, array: &'static TableArray, row: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(table) = row.get_ref() else {
+            return self.fault(row, array.path, array.write_so());
+        };
+        let prefix = format!("{}.", array.path);
+        let mut values = vec![];
+        for (key, value) in table {
+            let path = format!("{prefix}{}", key.get_ref());
+            match self.key(&path) {
+                Some(known) => {
+                    values.push((known, Written::from_toml(value, &|byte| self.lines.place(byte))));
                 }
+                None => self.unknown(&path, &prefix, key.span().start),
             }
-            self.document.tenants.push((self.lines.place(row.span().start), values));
         }
+        self.document.rows.push(Row { array, home: self.lines.place(row.span().start), values });
     }
 
     fn key(&self, path: &str) -> Option<&'static str> {
@@ -211,8 +209,3 @@ fn whole(name: &str, problem: String) -> Fault {
 
 /// A configuration is written by people; what is longer comes from somewhere else.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
-
-/// Each name is a label of metrics (OPS 2).
-pub(super) const MAX_TENANTS: usize = 200;
-
-const WRITE_TENANT: &str = "is a list: write [[tenant]] and the keys of one tenant below";

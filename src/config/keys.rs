@@ -8,7 +8,7 @@ use http::uri::Authority;
 
 use crate::admit::Admittance;
 use crate::gate::{Level, Scope};
-use crate::route::Kind;
+use crate::route::{Kind, RouteId};
 use crate::words::Base;
 
 use super::choice::{GateMode, LogFormat, LogLevel, ResolveBy};
@@ -19,9 +19,10 @@ use super::section::{Key, Section, section};
 use super::shape::{Lasting, Number, Rate, Shape, Size, Switch, Tell, Word};
 use super::shape_net::{Address, Alias, CertificateName, FilePath, Host, Sha256, TokenHash, Url};
 use super::shape_of::{List, Optional};
+use super::shape_route::Template;
 use super::written::Written;
 
-/// Every key, in the order of `config/tollgate.toml`; the keys of a tenant last.
+/// Every key, in the order of `config/tollgate.toml`; those of arrays of tables last.
 pub fn keys() -> Vec<Key> {
     [
         RootKeys::keys(),
@@ -38,6 +39,7 @@ pub fn keys() -> Vec<Key> {
         Reload::keys(),
         Shutdown::keys(),
         Limits::keys(),
+        CacheRuleKeys::keys(),
         TenantKeys::keys(),
     ]
     .concat()
@@ -296,6 +298,16 @@ section! {
         drain_bytes: u64 = Size(0, 16 << 20), "64KiB";
         /// Most tenants remembered, and most gates of theirs; the one idle longest is forgotten.
         tenants: u32 = Number(1, 10_000_000), "10000";
+    }
+}
+
+section! {
+    /// How long answers of one route are kept, as written.
+    pub(super) struct CacheRuleKeys in "cache.rule." {
+        /// Template of the path, as in logs and metrics; `{id}` stands for any one id, and each query is kept apart.
+        path: Option<RouteId> = Optional(Template), "";
+        /// How long an answer is served again before the API is asked anew.
+        ttl: Option<Duration> = Optional(Lasting(SECOND, HOUR)), "";
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+mod cache_rules;
 mod choice;
 mod describe;
 mod env;
@@ -12,12 +13,14 @@ mod keys;
 mod layers;
 mod proxy;
 mod report;
+mod rows;
 mod rules;
 mod section;
 mod settings;
 mod shape;
 mod shape_net;
 mod shape_of;
+mod shape_route;
 mod tenants;
 mod units;
 mod written;
@@ -31,12 +34,13 @@ pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Reload, Replay, Rewri
 pub use proxy::{Proxy, ProxyEnvironment, ProxyUrl};
 pub use report::Report;
 pub use section::Key;
-pub use settings::{Certificate, Config, Listen, Resolve, Tenant, Upstream};
+pub use settings::{Certificate, Config, Listen, Resolve, RouteTtl, Tenant, Upstream};
 pub use shape_net::TokenHash;
 pub use units::{duration, show_duration, show_size, size};
 
 use fault::quote;
 use layers::Layers;
+use rows::Rows;
 use settings::AsWritten;
 
 /// Everything a configuration is made of. Precedence: flags, environment, file, built-in default.
@@ -79,7 +83,8 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
     let keys = keys();
     let known: Vec<_> = keys.iter().map(|key| key.path).collect();
     let document = sources.file.as_ref().map(|file| file::read(file, &known, &mut faults));
-    let (values, rows) = document.map_or((vec![], vec![]), |document| (document.values, document.tenants));
+    let (values, rows) = document.map_or((vec![], vec![]), |document| (document.values, document.rows));
+    let mut rows = Rows::new(rows);
 
     let mut layers = Layers::new(Place::Default);
     values.into_iter().for_each(|(key, written)| layers.add(key, written));
@@ -92,16 +97,18 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
         }
     }
 
-    let (tenants, rows): (Vec<_>, Vec<_>) = tenants::read(rows, &mut faults).into_iter().unzip();
-    let config = build(&mut layers, sources, tenants);
+    let config = build(&mut layers, &mut rows, sources);
     layers.drain_faults(&mut faults);
+    rows.drain_faults(&mut faults);
     match config {
-        Some(config) if faults.is_empty() => Ok((config, describe::describe(&layers.into_taken(), &rows))),
+        Some(config) if faults.is_empty() => {
+            Ok((config, describe::describe(&layers.into_taken(), &rows.into_taken())))
+        }
         _faulty => Err(Faults::new(faults)),
     }
 }
 
-fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option<Config> {
+fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Config> {
     let mut written = AsWritten::take(layers)?;
     let (listen, tls, upstream) = (written.listen.clone(), written.tls.clone(), written.upstream.clone());
     let state_dir = written.root.state_dir.take().unwrap_or_else(|| env::default_state_dir(&sources.env));
@@ -121,11 +128,13 @@ fn build(layers: &mut Layers, sources: &Sources, tenants: Vec<Tenant>) -> Option
         state_dir,
         listen: rules::listen(listen, tls, layers),
         upstream: rules::upstream(upstream, ProxyEnvironment::find(&sources.env), layers),
-        tenants,
+        cache_rules: cache_rules::take(rows),
+        tenants: tenants::take(rows),
     };
     // Their default depends on the kind.
     config.written.upstream.aliases = config.upstream.aliases.clone();
     rules::cache(&config.cache, layers);
+    rules::cache_rules(&config.cache_rules, config.upstream.kind, layers);
     rules::addresses(&config.listen, &config.admin, layers);
     rules::loops(&config.listen, &config.upstream, layers);
     layers.show_instead("state_dir", quote(&config.state_dir.to_string_lossy()));

@@ -10,7 +10,7 @@ use super::fault::Place;
 use super::keys::{Admin, Cache, ListenKeys, TlsKeys, UpstreamKeys};
 use super::layers::Layers;
 use super::proxy::{Proxy, ProxyChoice, ProxyEnvironment};
-use super::settings::{Certificate, Listen, Resolve, Upstream};
+use super::settings::{Certificate, Listen, Resolve, RouteTtl, Upstream};
 
 /// The listeners of the data path.
 pub(super) fn listen(keys: ListenKeys, tls: TlsKeys, layers: &mut Layers) -> Listen {
@@ -109,6 +109,14 @@ pub(super) fn cache(cache: &Cache, layers: &mut Layers) {
     if cache.enabled && cache.max_entry > cache.memory / 2 {
         let problem = "cache.max_entry is more than half of cache.memory".to_owned();
         layers.conflict(&["cache.max_entry", "cache.memory"], problem);
+    }
+}
+
+/// The paths that rules of the cache may name are Webex's.
+pub(super) fn cache_rules(rules: &[RouteTtl], kind: Kind, layers: &mut Layers) {
+    if kind == Kind::Generic && !rules.is_empty() {
+        let problem = "[[cache.rule]] names paths of the Webex API: drop the rules, or use \"webex\"";
+        layers.conflict(&["upstream.kind"], problem.to_owned());
     }
 }
 

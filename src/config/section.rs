@@ -1,5 +1,7 @@
 //! Decides how one declaration of a section becomes a struct, its reader, and its rows of the table of keys.
 
+use super::rows::TableArray;
+
 /// One row of the table of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -14,10 +16,10 @@ pub struct Key {
 }
 
 impl Key {
-    /// The variable of the environment that sets this key; none for the keys of a tenant.
+    /// The variable of the environment that sets this key; none for the keys of an array of tables.
     pub fn variable(&self) -> Option<String> {
-        let is_tenants = self.path.starts_with("tenant.");
-        (!is_tenants).then(|| format!("TOLLGATE_{}", self.path.replace('.', "__").to_ascii_uppercase()))
+        let is_single = TableArray::of_key(self.path).is_none();
+        is_single.then(|| format!("TOLLGATE_{}", self.path.replace('.', "__").to_ascii_uppercase()))
     }
 }
 

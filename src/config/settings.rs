@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::route::{Hosts, Kind};
+use crate::route::{Hosts, Kind, RouteId};
 use crate::words::Base;
 
 use super::keys::{
@@ -33,6 +33,8 @@ pub struct Config {
     pub cache: Cache,
     /// Attachments on disk.
     pub cache_disk: CacheDisk,
+    /// Answers that are kept whatever the API says. At most 32; routes differ, and each is one that may be kept so.
+    pub cache_rules: Vec<RouteTtl>,
     /// What is changed on the way.
     pub rewrite: Rewrite,
     /// At most 200; names differ, and no token belongs to two.
@@ -53,6 +55,7 @@ pub struct Config {
 impl Config {
     /// Keys, by their whole paths, which another configuration has otherwise; tenants are one key.
     pub fn differs_in(&self, other: &Self) -> Vec<&'static str> {
+        let rule = (self.cache_rules != other.cache_rules).then_some("cache.rule");
         let tenant = (self.tenants != other.tenants).then_some("tenant");
         [
             self.written.root.differs_in(&other.written.root),
@@ -69,7 +72,7 @@ impl Config {
             self.reload.differs_in(&other.reload),
             self.shutdown.differs_in(&other.shutdown),
             self.limits.differs_in(&other.limits),
-            tenant.into_iter().collect(),
+            rule.into_iter().chain(tenant).collect(),
         ]
         .concat()
     }
@@ -166,6 +169,15 @@ pub enum Resolve {
     Fixed(Vec<SocketAddr>),
     /// As the machine does it.
     System,
+}
+
+/// A rule of the operator: how long answers of one route are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteTtl {
+    /// A template of people, rooms, memberships, teams or team/memberships.
+    pub route: RouteId,
+    /// From 1 second to 1 hour.
+    pub ttl: Duration,
 }
 
 /// A tenant with a name of its own; has at least one token.

@@ -3,29 +3,16 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::fault::{Fault, Place};
 use super::keys::TenantKeys;
-use super::layers::{Layers, Taken};
+use super::layers::Layers;
+use super::rows::{Rows, TENANT};
 use super::settings::Tenant;
 use super::shape_net::TokenHash;
-use super::written::Written;
 
-/// The tenants as written, in their order, with what `describe` shows of each.
-pub(super) fn read(
-    rows: Vec<(Place, Vec<(&'static str, Written)>)>,
-    faults: &mut Vec<Fault>,
-) -> Vec<(Tenant, Vec<Taken>)> {
+/// The tenants as written, in their order.
+pub(super) fn take(rows: &mut Rows) -> Vec<Tenant> {
     let mut seen = Seen { names: HashSet::new(), files: HashSet::new(), hashes: HashSet::new() };
-    rows.into_iter()
-        .filter_map(|(home, values)| {
-            let mut layers = Layers::new(home);
-            values.into_iter().for_each(|(key, written)| layers.add(key, written));
-            let keys = TenantKeys::take(&mut layers);
-            let tenant = keys.and_then(|keys| tenant(keys, &mut layers, &mut seen));
-            layers.drain_faults(faults);
-            tenant.map(|tenant| (tenant, layers.into_taken()))
-        })
-        .collect()
+    rows.take(&TENANT, |layers| tenant(TenantKeys::take(layers)?, layers, &mut seen))
 }
 
 struct Seen {

@@ -21,6 +21,21 @@ impl RouteId {
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| Self(row.template)).chain([Self::GENERIC, Self::OTHER])
     }
+
+    /// The template that is written so; none for every other text, [`Self::GENERIC`] and [`Self::OTHER`] among them.
+    pub fn named(template: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.template == template).map(|row| Self(row.template))
+    }
+
+    /// What the cache may do with an answer, unless the path's id or its query says otherwise.
+    pub fn rule(self) -> CacheRule {
+        TABLE.iter().find(|row| row.template == self.0).map_or(CacheRule::Standard, |row| row.rule)
+    }
+
+    /// The first word of its path, as in [`Family::segment`](super::Family::segment).
+    pub fn segment(self) -> &'static str {
+        known_segment(first_segment(self.0))
+    }
 }
 
 /// What the cache may do with an answer.

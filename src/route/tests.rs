@@ -46,6 +46,24 @@ fn known_paths_get_their_template_and_rule() {
 }
 
 #[test]
+fn a_template_is_found_by_its_text_and_knows_its_rule_and_family() {
+    for (text, expected) in [
+        ("/v1/people/{id}", Some(("people", CacheRule::Standard))),
+        ("/v1/team/memberships", Some(("team", CacheRule::Standard))),
+        ("/v1/contents/{id}", Some(("contents", CacheRule::Contents))),
+        ("/v1/webhooks", Some(("webhooks", CacheRule::Never))),
+        ("/v1/people/", None),
+        ("generic", None),
+        ("other", None),
+    ] {
+        let found = RouteId::named(text);
+        assert_eq!(found.map(|id| (id.segment(), id.rule())), expected, "{text}");
+        assert!(found.is_none_or(|id| id.as_str() == text));
+    }
+    assert_eq!((RouteId::OTHER.segment(), RouteId::OTHER.rule()), ("other", CacheRule::Standard));
+}
+
+#[test]
 fn a_base_url_without_its_slash_still_finds_the_api() {
     let route = find("GET", "localhost", "/people?email=a%40b.c&max").unwrap();
     assert_eq!(route.target().as_str(), "/v1/people?email=a%40b.c&max");

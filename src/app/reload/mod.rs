@@ -252,7 +252,8 @@ impl Shared {
             shown.replace(fresh);
         }
         if let (Some(source), Some(level)) = (&self.source, ready.level) {
-            source.logs.set_level(level);
+            // Nobody but us has a log in this process, or there is nothing to turn.
+            source.logs.turn(level);
         }
     }
 }

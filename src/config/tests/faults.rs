@@ -149,6 +149,15 @@ fn values_of_each_kind_are_told() {
         ("gate = 5", "1:8: gate: is a section: write [gate] and its keys below"),
         ("tenant = 5", "1:10: tenant: is a list: write [[tenant]] and the keys of one tenant below"),
         ("[tenant]", "1:1: tenant: is a list: write [[tenant]] and the keys of one tenant below"),
+        (
+            "cache.rule = 5",
+            "1:14: cache.rule: is a list: write [[cache.rule]] and the keys of one rule below",
+        ),
+        ("[cache.rule]", "1:1: cache.rule: is a list: write [[cache.rule]] and the keys of one rule below"),
+        (
+            "cache.rule = [5]",
+            "1:15: cache.rule: is a list: write [[cache.rule]] and the keys of one rule below",
+        ),
         ("state_dir = 5", "1:13: state_dir: expected a path, found a whole number"),
     ] {
         told(text, &[&format!("tollgate.toml:{expected}")]);
@@ -277,6 +286,104 @@ fn the_two_hundred_and_first_tenant_is_refused() {
     let rows: String =
         (0..201).map(|n| format!("[[tenant]]\nname = \"t{n}\"\ntoken_files = [\"{n}\"]\n")).collect();
     told(&rows, &["tollgate.toml:1:1: tenant: at most 200 tenants have names, found 201"]);
+}
+
+/// A rule with this path, and what is told of it.
+#[track_caller]
+fn told_of_path(path: &str, expected: &str) {
+    let text = format!("[[cache.rule]]\npath = \"{path}\"\nttl = \"30s\"");
+    told(&text, &[&format!("tollgate.toml:2:8: cache.rule.path: {expected}")]);
+}
+
+#[test]
+fn a_path_that_is_no_template_names_the_one_that_was_meant() {
+    for (path, meant) in [
+        ("/v1/poeple", "/v1/people"),
+        ("/v1/people/", "/v1/people"),
+        ("memberships", "/v1/memberships"),
+        ("/rooms/{roomId}", "/v1/rooms/{id}"),
+        ("/v1/people/Y2lzY29zcGFyazovL3VzL1BFT1BMRS9hZGE", "/v1/people/{id}"),
+        ("/v1/rooms/Y2lzY29zcGFyazovL3VzL1JPT00vMTIz/meetingInfo", "/v1/rooms/{id}/meetingInfo"),
+    ] {
+        told_of_path(path, &format!("no template of a Webex path: did you mean \"{meant}\"?"));
+    }
+    for path in ["other", "generic", "/", "/v1/people/a/b/c/d", &"/v1".repeat(100)] {
+        told_of_path(
+            path,
+            "no template of a Webex path: expected a template of people, rooms, memberships, teams or team/memberships such as \"/v1/people/{id}\"",
+        );
+    }
+}
+
+#[test]
+fn a_path_that_takes_no_rule_is_told_why() {
+    for (path, why) in [
+        ("/v1/contents/{id}", "attachments are kept by a rule of their own, see cache.proof_ttl"),
+        ("/v1/webhooks", "its answers are never kept, for they hold secrets or the state of a moment"),
+        ("/v1/messages/{id}", "a bot must see a new message at once"),
+        ("/v1/attachment/actions/{id}", "an action is asked for once, when it has happened"),
+        ("/v1/meetings", "a meeting changes by the minute"),
+        ("/v1/licenses", "such answers are asked for too seldom to gain by it"),
+    ] {
+        told_of_path(path, &format!("\"{path}\" takes no rule: {why}"));
+    }
+}
+
+#[test]
+fn rules_of_the_cache_are_told_apart() {
+    let rule = "[[cache.rule]]\npath = \"/v1/rooms\"\nttl = \"30s\"\n";
+    for (text, expected) in [
+        (
+            "[[cache.rule]]",
+            vec![
+                "1:1: cache.rule.path: a rule needs a path",
+                "1:1: cache.rule.ttl: a rule needs a time to live",
+            ],
+        ),
+        (
+            "[cache]\nenabled = true\n[[cache.rule]]\npath = \"\"\nttl = \"\"",
+            vec![
+                "3:1: cache.rule.path: a rule needs a path",
+                "3:1: cache.rule.ttl: a rule needs a time to live",
+            ],
+        ),
+        (&format!("{rule}{rule}"), vec!["5:8: cache.rule.path: another rule is for \"/v1/rooms\" too"]),
+        (
+            &rule.replace("30s", "2h"),
+            vec![r#"3:7: cache.rule.ttl: expected a duration from "1s" to "1h", found "2h""#],
+        ),
+        (&rule.replace("30s", "30"), vec![r#"3:7: cache.rule.ttl: "30" has no unit: write "30s""#]),
+        (
+            &rule.replace("ttl", "tll"),
+            vec![
+                "1:1: cache.rule.ttl: a rule needs a time to live",
+                r#"3:1: unknown key "cache.rule.tll": did you mean "cache.rule.ttl"?"#,
+            ],
+        ),
+        (
+            &rule.replace("cache.rule", "cache.rules"),
+            vec![r#"1:9: unknown key "cache.rules": did you mean "cache.rule"?"#],
+        ),
+        (
+            "\"cache.rule\" = []",
+            vec![r#"1:1: unknown key "cache.rule": write the dots of a path outside quotes"#],
+        ),
+        (
+            &format!("upstream.kind = \"generic\"\n{rule}{}", rule.replace("rooms", "people")),
+            vec![
+                r#"1:17: upstream.kind: [[cache.rule]] names paths of the Webex API: drop the rules, or use "webex""#,
+            ],
+        ),
+    ] {
+        let expected: Vec<_> = expected.iter().map(|line| format!("tollgate.toml:{line}")).collect();
+        told(text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_thirty_third_rule_is_refused() {
+    let rows = "[[cache.rule]]\npath = \"/v1/rooms\"\nttl = \"1s\"\n".repeat(33);
+    told(&rows, &["tollgate.toml:1:1: cache.rule: at most 32 rules, found 33"]);
 }
 
 #[test]

@@ -15,7 +15,10 @@ fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
 
 #[test]
 fn each_value_is_shown_with_its_origin() {
-    let mut sources = file("gate.max_wait = \"90s\"\n[[tenant]]\nname = \"a\"\ntoken_files = [\"t\"]\n");
+    let mut sources = file(
+        "gate.max_wait = \"90s\"\n[[tenant]]\nname = \"a\"\ntoken_files = [\"t\"]\n\
+         [[cache.rule]]\nttl = \"90s\"\npath = \"/v1/rooms\"\n",
+    );
     sources.env = env(&[("TOLLGATE_CACHE__ENABLED", "false"), ("HOME", "/home/ada")]).env;
     sources.flags.listen_http = Some("127.0.0.1:8080".to_owned());
     let shown = describe(&sources).unwrap();
@@ -26,6 +29,9 @@ fn each_value_is_shown_with_its_origin() {
         "enabled = false                               # TOLLGATE_CACHE__ENABLED",
         "[[tenant]]",
         "token_files = [\"t\"]                           # tollgate.toml:4:15",
+        "[[cache.rule]]",
+        "path = \"/v1/rooms\"                            # tollgate.toml:7:8",
+        "ttl = \"90s\"                                   # tollgate.toml:6:7",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
     }
@@ -37,8 +43,20 @@ fn what_is_shown_loads_to_the_same_again() {
         "gate.rate = 2.5\nlisten.hosts = [\"a.example:8443\"]\nupstream.kind = \"generic\"\nstate_dir = \"/s\"\n\
          [[tenant]]\nname = \"a\"\ntoken_files = [\"t\"]\n",
     );
-    let again = file(&describe(&sources).unwrap());
-    assert_eq!(format!("{:?}", load(&again).unwrap()), format!("{:?}", load(&sources).unwrap()));
+    check_shown_again(&sources);
+}
+
+#[test]
+fn rules_that_are_shown_load_to_the_same_again() {
+    check_shown_again(&file(
+        "cache = { rule = [{ path = \"/v1/people/{id}\", ttl = \"1s\" }, { path = \"/v1/rooms\", ttl = \"60m\" }] }",
+    ));
+}
+
+#[track_caller]
+fn check_shown_again(sources: &Sources) {
+    let again = file(&describe(sources).unwrap());
+    assert_eq!(format!("{:?}", load(&again).unwrap()), format!("{:?}", load(sources).unwrap()));
 }
 
 #[test]

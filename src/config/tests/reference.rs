@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::super::rows::{CACHE_RULE, TENANT, TableArray};
 use super::*;
 
 #[test]
@@ -27,6 +28,26 @@ fn the_default_file_sets_every_key_to_its_default() {
     assert_eq!(values(&with_file), values(&without));
     let unset: Vec<_> = with_file.lines().filter(|line| line.ends_with("# default")).collect();
     assert_eq!(unset, Vec::<&str>::new());
+}
+
+#[test]
+fn every_array_of_tables_is_explained_and_has_keys() {
+    let arrays: Vec<_> = keys().iter().filter_map(|key| TableArray::of_key(key.path)).collect();
+    for (array, note) in ARRAYS {
+        assert!(arrays.contains(&array), "{}", array.path);
+        assert!(note.contains(&format!("at most {}", array.most)), "{note}");
+    }
+    for array in arrays {
+        assert!(ARRAYS.iter().any(|(explained, _note)| explained == array), "{}", array.path);
+    }
+}
+
+#[test]
+fn the_rule_in_the_default_file_is_one() {
+    let (_, rest) = DEFAULT_FILE.split_once("\n# [[cache.rule]]\n").unwrap();
+    let (rule, _) = rest.split_once("\n\n").unwrap();
+    let text = format!("[[cache.rule]]\n{}", rule.replace("\n#", "\n"));
+    assert_eq!(load(&file(&text)).unwrap().cache_rules.len(), 1, "{text}");
 }
 
 #[test]
@@ -72,16 +93,29 @@ fn default_file() -> String {
         }
         writeln!(text, "{name} = {}", key.default).unwrap();
     }
-    text.push_str(FILE_END);
-    for key in keys().iter().filter(|key| key.variable().is_none()) {
-        let name = key.path.strip_prefix("tenant.").unwrap();
-        text.push_str("#\n");
-        for line in wrap(&key.about) {
-            writeln!(text, "#   # {line}").unwrap();
+    for (array, note) in ARRAYS {
+        text.push('\n');
+        wrap(note).iter().for_each(|line| writeln!(text, "# {line}").unwrap());
+        write!(text, "#\n# [[{}]]\n", array.path).unwrap();
+        for key in keys().iter().filter(|key| TableArray::of_key(key.path) == Some(array)) {
+            text.push_str("#\n");
+            for line in wrap(&key.about) {
+                writeln!(text, "#   # {line}").unwrap();
+            }
+            let name = key.path.rsplit('.').next().unwrap();
+            writeln!(text, "#   {name} = {}", example(key)).unwrap();
         }
-        writeln!(text, "#   {name} = {}", key.default).unwrap();
     }
     text
+}
+
+/// A value that shows how to write a key: its default, but where a row without one says nothing.
+fn example(key: &Key) -> &str {
+    match key.path {
+        "cache.rule.path" => r#""/v1/people/{id}""#,
+        "cache.rule.ttl" => r#""30s""#,
+        _rest => &key.default,
+    }
 }
 
 fn wrap(text: &str) -> Vec<String> {
@@ -108,12 +142,18 @@ fn manual_page() -> String {
     for key in keys() {
         let table = key.path.rsplit_once('.').map_or("", |(table, _)| table);
         if section != Some(table) {
-            let header = match table {
-                "" => "Outside any section".to_owned(),
-                "tenant" => "`[[tenant]]`, once per tenant; no variables".to_owned(),
-                table => format!("`[{table}]`"),
+            let array = ARRAYS.iter().find(|(array, _note)| array.path == table);
+            let (header, note) = match (table, array) {
+                (_, Some((array, note))) => {
+                    let header = format!("`[[{table}]]`, once per {}; no variables", array.row);
+                    let name = format!("[[{table}]]");
+                    let note = wrap(&note.replace(&name, &format!("`{name}`")));
+                    (header, format!("\n{}\n", note.join("\n")))
+                }
+                ("", None) => ("Outside any section".to_owned(), String::new()),
+                (table, None) => (format!("`[{table}]`"), String::new()),
             };
-            write!(text, "\n## {header}\n\n| key | default | decides | takes |\n|---|---|---|---|\n")
+            write!(text, "\n## {header}\n{note}\n| key | default | decides | takes |\n|---|---|---|---|\n")
                 .unwrap();
             section = Some(table);
         }
@@ -134,12 +174,22 @@ const FILE_HEAD: &str = r#"# Tollgate's configuration: every key, at its default
 
 "#;
 
-const FILE_END: &str = r#"
-# One [[tenant]] for each bot or person with a name in logs and metrics, at most 200; the others are
-# told apart by a hash of their token. A tenant may own several tokens.
-#
-# [[tenant]]
-"#;
+/// What stands before the keys of each array of tables.
+const ARRAYS: &[(TableArray, &str)] = &[
+    (
+        CACHE_RULE,
+        "One [[cache.rule]] for each path whose answers are kept for a while whatever the API says of them, at \
+         most 32; there is none by default. Beware: bots decide about access by these answers. For as long as \
+         the rule says, a bot may still see a member who has been removed, or miss one who has been added. A \
+         write through this proxy ends that for the paths that begin with the same word after /v1; of changes \
+         made anywhere else the proxy hears nothing.",
+    ),
+    (
+        TENANT,
+        "One [[tenant]] for each bot or person with a name in logs and metrics, at most 200; the others are \
+         told apart by a hash of their token. A tenant may own several tokens.",
+    ),
+];
 
 const PAGE_HEAD: &str = r#"# Configuration
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::rows::TableArray;
 use super::*;
 
 proptest! {
@@ -23,9 +24,9 @@ proptest! {
             "\\[(\"[a-z:/0-9@.*]{0,12}\",){0,4}\\]",
         ],
     ) {
-        let text = match key.strip_prefix("tenant.") {
-            Some(name) => format!("[[tenant]]\n{name} = {value}"),
-            None => format!("{key} = {value}"),
+        let text = match (TableArray::of_key(key), key.rsplit_once('.')) {
+            (Some(array), Some((_, name))) => format!("[[{}]]\n{name} = {value}", array.path),
+            _single => format!("{key} = {value}"),
         };
         // A faulty file tells where; a sound one is shown and read back.
         match describe(&file(&text)) {

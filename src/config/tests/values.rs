@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::route::{Hosts, Kind};
+use crate::route::{Hosts, Kind, RouteId};
 
 #[test]
 fn nothing_written_is_the_built_in_default() {
@@ -20,6 +20,7 @@ fn nothing_written_is_the_built_in_default() {
     assert_eq!((config.gate.rate, config.gate.burst, config.gate.max_waiting), (None, 10, 16384));
     assert_eq!(config.gate.max_wait, Duration::from_secs(25));
     assert_eq!((config.cache.memory, config.cache.max_entry), (256 << 20, 128 << 20));
+    assert_eq!(config.cache_rules, []);
     assert_eq!(config.limits.body_bytes, 110_000_000);
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(300));
 }
@@ -119,6 +120,40 @@ fn a_tenant_carries_its_tokens_and_its_wait() {
     let [tenant] = config.tenants.as_slice() else { panic!("{:?}", config.tenants) };
     assert_eq!(tenant.name, "ci-bot.1");
     assert_eq!(&tenant.token_sha256[0].as_bytes()[..4], [0, 255, 0, 255]);
+}
+
+#[test]
+fn a_rule_of_the_cache_names_its_route_and_its_time() {
+    let text = "cache.rule = [{ path = \"/v1/team/memberships/{id}\", ttl = \"1m\" }]";
+    let config = load(&file(text)).unwrap();
+    let route = RouteId::named("/v1/team/memberships/{id}").unwrap();
+    assert_eq!(config.cache_rules, [RouteTtl { route, ttl: Duration::from_secs(60) }]);
+    let other = load(&file(&text.replace("1m", "2m"))).unwrap();
+    assert_eq!(other.differs_in(&config), ["cache"]);
+    assert_eq!(other.differs_in(&other), Vec::<&str>::new());
+}
+
+#[test]
+fn rules_may_name_people_rooms_memberships_and_teams_alone() {
+    let may: Vec<_> = RouteId::all()
+        .map(RouteId::as_str)
+        .filter(|path| load(&file(&format!("cache.rule = [{{ path = \"{path}\", ttl = \"1s\" }}]"))).is_ok())
+        .collect();
+    let expected = [
+        "/v1/people",
+        "/v1/people/me",
+        "/v1/people/{id}",
+        "/v1/rooms",
+        "/v1/rooms/{id}",
+        "/v1/rooms/{id}/meetingInfo",
+        "/v1/memberships",
+        "/v1/memberships/{id}",
+        "/v1/teams",
+        "/v1/teams/{id}",
+        "/v1/team/memberships",
+        "/v1/team/memberships/{id}",
+    ];
+    assert_eq!(may, expected);
 }
 
 #[test]
