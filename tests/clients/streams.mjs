@@ -5,6 +5,7 @@ import http2 from "node:http2";
 const [base, path, token, width, most = "1000000"] = process.argv.slice(2);
 const statuses = {};
 let connections = 0;
+let sent = 0;
 let session;
 let done = false;
 process.stdin.resume();
@@ -23,7 +24,7 @@ const connected = () => {
 
 const ask = () =>
   new Promise((resolve) => {
-    const stream = connected().request({ ":path": path, authorization: `Bearer ${token}` });
+    const stream = connected().request({ ":path": `${path}?s=${sent++}`, authorization: `Bearer ${token}` });
     let status;
     let wait;
     stream.setTimeout(20000, () => stream.destroy(new Error("timeout")));

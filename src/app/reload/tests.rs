@@ -28,3 +28,11 @@ fn a_section_stands_for_its_keys_alone() {
         assert_eq!(is_live(key), expected, "{key}");
     }
 }
+
+#[test]
+fn the_documents_name_every_live_key() {
+    let page = include_str!("../../../docs/commands.md");
+    let is_named = |key: &&&str| page.contains(&format!("`{key}`")) || page.contains(&format!("`[[{key}]]`"));
+    let missing: Vec<_> = LIVE.iter().filter(|key| !is_named(key)).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}
