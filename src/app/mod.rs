@@ -172,6 +172,11 @@ impl App {
         self.ca_file.as_deref()
     }
 
+    /// Reads the configuration again when asked to.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Whether the local CA was made or replaced at this start.
     pub fn ca_origin(&self) -> Option<&Origin> {
         self.ca_origin.as_ref()

@@ -19,7 +19,7 @@ pub(super) fn serve(args: &RunArgs) -> Ended {
     let config = args.load()?;
     let logs = Logs::start(&config.log);
     let again = args.clone();
-    let source = Source { file: args.file(), read: Box::new(move || read(&again)), logs };
+    let source = Source { file: args.file(), read: Box::new(move || read(&again)), logs: Some(logs) };
     on_runtime(async move {
         // Before anything else: a signal during the start must not end the process half-made.
         let signals = Signals::listen().map_err(|error| error.to_string())?;

@@ -42,8 +42,8 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// Reads and checks everything. Blocks.
     pub read: Box<dyn Fn() -> Result<Config, Vec<String>> + Send + Sync>,
-    /// The log, whose level can change.
-    pub logs: Logs,
+    /// The log, whose level can change; none if somebody else's is in place.
+    pub logs: Option<Logs>,
 }
 
 impl std::fmt::Debug for Source {
@@ -251,9 +251,9 @@ impl Shared {
         if let (Some(shown), Some(fresh)) = (&self.rooms.shown, &ready.shown) {
             shown.replace(fresh);
         }
-        if let (Some(source), Some(level)) = (&self.source, ready.level) {
-            // Nobody but us has a log in this process, or there is nothing to turn.
-            source.logs.turn(level);
+        let logs = self.source.as_ref().and_then(|source| source.logs.as_ref());
+        if let (Some(logs), Some(level)) = (logs, ready.level) {
+            logs.turn(level);
         }
     }
 }
