@@ -35,3 +35,11 @@ run *ARGS:
 # 25 bots against a hidden limit, with and without the proxy.
 demo:
     cargo run --release -- demo
+
+# The image's static binary, built and run in an empty root (needs root; three minutes).
+check-static *BINARY:
+    deploy/check-static.sh {{BINARY}}
+
+# What a release consists of, below target/dist: binary, package, bill of materials, sums, image.
+release VERSION:
+    deploy/release.sh {{VERSION}}

@@ -83,7 +83,7 @@ impl<T: Transport> Proxy<T> {
         trail.routed(&route);
         let pass = self.doorman.admit(&head.headers)?;
         trail.admitted(&pass);
-        let patience = self.gate.patience(&pass, &head.headers);
+        let patience = self.gate.patience(&pass, &route, head);
         let response = match self.cache.lookup(&route, &pass, head, patience).await {
             Lookup::Ready(response, note) => trail.noted(response, note),
             Lookup::Stale(response, note, slot) => {

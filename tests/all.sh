@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold, on a machine that has cargo, python3, gcc and the package registries.
+# Everything that must hold, on a machine that has cargo, node, python3, gcc and the package registries.
 # No arguments, no questions; stops at the first failure. Soak, fuzzing and comparisons have commands of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +10,7 @@ install_missing() {
     local missing=()
     command -v curl >/dev/null || missing+=(curl)
     command -v openssl >/dev/null || missing+=(openssl)
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     if ((${#missing[@]} == 0)); then return; fi
     step "apt-get install ${missing[*]}"

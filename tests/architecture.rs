@@ -14,7 +14,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("crc32fast", &["cache"]),
-    ("flate2", &["rewrite", "sim"]),
+    ("flate2", &["cache", "rewrite", "sim"]),
     ("governor", &["gate"]),
     ("h2", &["upstream"]),
     ("hickory_resolver", &["upstream"]),

@@ -1,6 +1,5 @@
 //! Decides how the configuration becomes rooms: each mapping in one place, each fault with its cause.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroU32;
@@ -136,12 +135,17 @@ fn cache(config: &Config) -> CacheSettings {
         mode: if from.enabled { cache::Mode::On } else { cache::Mode::Off },
         memory: from.memory,
         max_entry: from.max_entry,
-        fill: from.fill,
+        fill: fill(from),
         finish_percent: from.finish_percent.into(),
         proof_ttl: from.proof_ttl,
-        rules: HashMap::new(),
+        rules: config.cache_rules.iter().map(|rule| (rule.route, rule.ttl)).collect(),
         disk_from: config.cache_disk.threshold,
     }
+}
+
+/// As much as the largest answer may have, and as much again.
+fn fill(cache: &config::Cache) -> u64 {
+    cache.fill.unwrap_or(cache.memory / 2)
 }
 
 /// The disk tier, if there is one: finds again what an earlier process kept.
@@ -152,7 +156,7 @@ pub(super) fn disk(config: &Config, clock: Clock) -> Result<Option<(Disk, Writer
         dir,
         max_bytes: from.size,
         max_entries: DISK_FILES,
-        max_queued_bytes: config.cache.fill,
+        max_queued_bytes: fill(&config.cache),
     };
     Ok(Some(Disk::open(settings, clock)?))
 }

@@ -27,13 +27,16 @@ use crate::upstream::{self, Client, ExtraCa};
 mod build;
 pub mod logs;
 mod memory;
+mod notify;
 mod reload;
 mod state;
 mod tls;
 
+pub use self::notify::Supervisor;
 pub use self::reload::{Order, Orders, Reloader, Source, Trigger};
 
 use self::memory::Memory;
+use self::notify::Stage;
 use self::reload::{Rooms, Seen};
 use self::tls::Shown;
 
@@ -103,6 +106,7 @@ pub struct App {
     memory: Arc<Memory>,
     reloader: Reloader,
     disk_writer: Option<Writer>,
+    supervisor: Arc<Supervisor>,
 }
 
 #[derive(Debug)]
@@ -159,7 +163,14 @@ impl App {
             memory: Arc::new(memory),
             reloader: Reloader::new(rooms, source, config, seen),
             disk_writer,
+            supervisor: Arc::new(Supervisor::none()),
         })
+    }
+
+    /// The same, but `supervisor` is told when it serves, reloads and drains.
+    #[must_use]
+    pub fn told_to(self, supervisor: Supervisor) -> Self {
+        Self { supervisor: Arc::new(supervisor), ..self }
     }
 
     /// Where it listens.
@@ -198,15 +209,19 @@ impl App {
         tasks.spawn(remember(Arc::clone(&memory)));
         self.spawn_operators(&mut tasks, &is_draining, &operators_drain);
         let reloader = self.reloader.clone();
-        tasks.spawn(reloader.clone().watch());
         let disk_writer = self.disk_writer.take();
+        let supervisor = Arc::clone(&self.supervisor);
+        tasks.spawn(reloader.clone().watch(Arc::clone(&supervisor)));
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
+        // The listeners were bound at the start: a connection made from now on is answered.
+        supervisor.tell(Stage::Ready);
         tokio::select! {
             () = &mut traffic => return memory.keep(),
             () = obey(&mut orders, &reloader) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
+        supervisor.tell(Stage::Stopping);
         let (began_at, shutdown) = (Instant::now(), reloader.shutdown());
         tracing::info!(delay_ms = millis(shutdown.delay), drain_ms = millis(shutdown.drain), "draining");
         tokio::select! {

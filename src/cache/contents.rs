@@ -44,7 +44,7 @@ impl Shared {
         };
         let (proof_key, takes_kept) = (plan.proof.clone(), query.manner.takes_kept);
         let why = if takes_kept { Why::UriMiss } else { Why::Request };
-        let mut slot = Slot::new(query.pass, why, Plan::Content(Box::new(plan)));
+        let mut slot = Slot::new(query.route, query.pass, why, Plan::Content(Box::new(plan)));
         loop {
             let proof = self.proof(&proof_key, query.pass);
             let fresh = proof.filter(|proof| takes_kept && !self.left(proof, query.manner.max_age).is_zero());

@@ -199,7 +199,7 @@ impl Cache {
         };
         match ask {
             Ask::Bypass(why) if slot::is_safe(&head.method) => {
-                Lookup::Fetch(Slot::new(pass, why, Plan::Pass))
+                Lookup::Fetch(Slot::new(route, pass, why, Plan::Pass))
             }
             Ask::Bypass(_) => Lookup::Fetch(shared.write(route, pass, head)),
             Ask::Read(manner) => {
@@ -282,9 +282,10 @@ impl Cache {
 }
 
 impl Shared {
-    /// A refused credential loses every proof and answer, wherever the refusal came from.
+    /// A credential that Webex refuses loses every proof and answer, wherever the refusal came from. Elsewhere a 401 may
+    /// concern one page alone.
     fn take_back(&self, slot: &Slot, status: StatusCode) {
-        if status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED && slot.kind == Kind::Webex {
             self.marks.mark(Subject::Credential(slot.pass.credential()));
         }
     }
@@ -300,7 +301,7 @@ impl Shared {
             target: route.target().as_str().into(),
             is_answered: false,
         };
-        Slot::new(pass, Why::Method, Plan::Write(write))
+        Slot::new(route, pass, Why::Method, Plan::Write(write))
     }
 
     fn purge(&self, purge: &Purge) -> u64 {

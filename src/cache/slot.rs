@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::admit::Pass;
-use crate::route::Kind;
+use crate::route::{Kind, Route};
 use crate::words::{CredentialId, TenantId};
 
 use super::flight::Lead;
@@ -23,6 +23,7 @@ use super::store::Variant;
 #[derive(Debug)]
 pub struct Slot {
     pub(super) pass: Pass,
+    pub(super) kind: Kind,
     pub(super) why: Why,
     pub(super) followed_for: Duration,
     pub(super) plan: Plan,
@@ -118,8 +119,12 @@ pub(super) struct Write {
 }
 
 impl Slot {
-    pub(super) fn new(pass: &Pass, why: Why, plan: Plan) -> Self {
-        Self { pass: pass.clone(), why, followed_for: Duration::ZERO, plan, lead: None, proving: None }
+    pub(super) fn new(route: &Route, pass: &Pass, why: Why, plan: Plan) -> Self {
+        Self::of(route.kind(), pass, why, plan)
+    }
+
+    fn of(kind: Kind, pass: &Pass, why: Why, plan: Plan) -> Self {
+        Self { pass: pass.clone(), kind, why, followed_for: Duration::ZERO, plan, lead: None, proving: None }
     }
 
     /// For whom.
@@ -145,7 +150,7 @@ impl Slot {
     /// A slot for unit tests of the rooms that need one.
     #[cfg(test)]
     pub(crate) fn for_tests(seed: u8) -> Self {
-        Self::new(&Pass::for_tests(seed), Why::Bypass, Plan::Pass)
+        Self::of(Kind::Webex, &Pass::for_tests(seed), Why::Bypass, Plan::Pass)
     }
 }
 

@@ -22,7 +22,7 @@ use super::{Lookup, Query, Shared, whole};
 impl Shared {
     /// Looks an answer up; may wait for another request that fetches the same.
     pub(super) async fn lookup_standard(&self, query: &Query<'_>) -> Lookup {
-        let mut slot = Slot::new(query.pass, Why::UriMiss, Plan::Pass);
+        let mut slot = Slot::new(query.route, query.pass, Why::UriMiss, Plan::Pass);
         loop {
             let mut plan = self.plan(query.route, query.pass);
             let kept = self.kept(&plan);

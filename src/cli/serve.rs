@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use tollgate::app::logs::Logs;
-use tollgate::app::{App, Order, Orders, Source};
+use tollgate::app::{App, Order, Orders, Source, Supervisor};
 use tollgate::config::{self, Config};
 use tollgate::server::ca::Origin;
 
@@ -25,8 +25,18 @@ pub(super) fn serve(args: &RunArgs) -> Ended {
         let signals = Signals::listen().map_err(|error| error.to_string())?;
         let app = App::start(&config, None, Some(source)).await.map_err(|fault| fault.to_string())?;
         greet(&app, &config);
-        app.run(signals).await;
+        app.told_to(supervisor()).run(signals).await;
         Ok::<(), String>(())
+    })
+}
+
+/// The service manager, if one started the process and wants to hear of it.
+fn supervisor() -> Supervisor {
+    let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
+    let Some(address) = address else { return Supervisor::none() };
+    Supervisor::at(&address).unwrap_or_else(|error| {
+        tracing::warn!(%error, ?address, "service manager not told");
+        Supervisor::none()
     })
 }
 

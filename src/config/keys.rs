@@ -187,9 +187,10 @@ section! {
         /// Most bytes kept in memory, bodies and headers.
         memory: u64 = Size(1 << 20, 1 << 40), "256MiB";
         /// Most bytes of one answer that is kept; at most half of `cache.memory`.
-        max_entry: u64 = Size(1, 1 << 40), "128MiB";
-        /// Most bytes of answers that are on their way into the cache, all together; what finds no room streams past.
-        fill: u64 = Size(1 << 20, 1 << 40), "128MiB";
+        max_entry: u64 = Size(1, 1 << 31), "128MiB";
+        /// Most bytes of answers that are on their way into the cache, all together, besides `cache.memory`; what finds no
+        /// room streams past. "": half of `cache.memory`.
+        fill: Option<u64> = Optional(Size(1 << 20, 1 << 40)), "";
         /// An answer that nobody waits for any more is fetched to its end if so many percent of it are there.
         finish_percent: u32 = Number(0, 100), "50";
         /// How long a tenant's own successful request proves its access to a content; "0s": prove it on every use.

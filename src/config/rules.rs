@@ -101,7 +101,7 @@ pub(super) fn upstream(keys: UpstreamKeys, environment: ProxyEnvironment, layers
 
 /// One answer may not push out the whole cache.
 pub(super) fn cache(cache: &Cache, layers: &mut Layers) {
-    if cache.enabled && cache.max_entry > cache.fill {
+    if cache.enabled && cache.fill.is_some_and(|fill| cache.max_entry > fill) {
         let problem =
             "cache.max_entry is more than cache.fill: the largest answers would find no room".to_owned();
         layers.conflict(&["cache.fill", "cache.max_entry"], problem);

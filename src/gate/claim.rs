@@ -72,12 +72,12 @@ impl ClaimSettings {
     pub(super) fn claim(&self, slot: &Slot, route: &Route, head: &Parts, load: Load<'_>) -> Claim {
         let tenant = slot.pass().tenant();
         let rule = self.tenants.get(&tenant);
-        let room = room(route, head, load);
+        let path = Self::path(tenant, route, head, load);
         let is_form = media_type(&head.headers).is_some_and(|kind| kind.starts_with("multipart/"));
         // An upload names its room somewhere in its parts: it keeps its order among the tenant's uploads.
-        let is_ordered = route.family().access == Access::Write && (room.is_some() || is_form);
+        let is_ordered = route.family().access == Access::Write && (path.room.is_some() || is_form);
         Claim {
-            path: Path { tenant, family: route.family(), room },
+            path,
             class: class(route, &head.headers),
             order: if is_ordered { Order::Strict } else { Order::Free },
             size: size(route, head, load),
@@ -90,6 +90,11 @@ impl ClaimSettings {
 }
 
 impl ClaimSettings {
+    /// Which gates a request passes.
+    pub(super) fn path(tenant: TenantId, route: &Route, head: &Parts, load: Load<'_>) -> Path {
+        Path { tenant, family: route.family(), room: room(route, head, load) }
+    }
+
     /// How long a request of this tenant may wait: as long as it asks for, else by the tenant's rule, else by the common one.
     pub(super) fn max_wait(&self, tenant: TenantId, headers: &HeaderMap) -> Duration {
         let own = self.tenants.get(&tenant).and_then(|rule| rule.max_wait).unwrap_or(self.max_wait);

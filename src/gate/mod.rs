@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::request::Parts;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
@@ -168,9 +167,14 @@ impl Gate {
         }
     }
 
-    /// How long a request may wait, in line or for the answer to another one.
-    pub fn patience(&self, pass: &Pass, headers: &HeaderMap) -> Duration {
-        self.shared.lock().claims.max_wait(pass.tenant(), headers)
+    /// How long a request may wait for the answer to another one: as long as in line. Not at all if its gates are closed
+    /// for longer: the line will tell it so at once.
+    pub fn patience(&self, pass: &Pass, route: &Route, head: &Parts) -> Duration {
+        let state = self.shared.lock();
+        let max_wait = state.claims.max_wait(pass.tenant(), &head.headers);
+        let path = ClaimSettings::path(pass.tenant(), route, head, Load { length: None, bytes: None });
+        let closed_for = state.core.closed_for(Instant::now(), &path);
+        if closed_for.is_some_and(|closed_for| closed_for > max_wait) { Duration::ZERO } else { max_wait }
     }
 
     /// A claim on the line for a request that the cache has let through. Time that it waited for another request's answer

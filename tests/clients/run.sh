@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the real clients against target/debug/tollgate, in a Python environment of their own below target/.
+# Runs the real clients against target/debug/tollgate, in Python and Node environments of their own below target/.
 # Arguments go to pytest: names of test files beside this one, or options.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,5 +12,16 @@ if ! cmp -s "$wanted" "$venv/installed.txt"; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$wanted"
     cp "$wanted" "$venv/installed.txt"
 fi
+
+node=target/clients-node
+locked=tests/clients/cache_tests/package-lock.json
+if ! cmp -s "$locked" "$node/installed.json"; then
+    rm -rf "$node"
+    mkdir -p "$node"
+    cp tests/clients/cache_tests/package.json "$locked" "$node"
+    (cd "$node" && npm ci --silent --ignore-scripts --no-audit --no-fund)
+    cp "$locked" "$node/installed.json"
+fi
+
 cd tests/clients
 exec "../../$venv/bin/python" -B -m pytest "$@"

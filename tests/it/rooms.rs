@@ -26,6 +26,14 @@ pub(crate) struct Rooms {
     pub(crate) burst: u32,
     /// Longest time in line.
     pub(crate) max_wait: Duration,
+    /// Whether anything is kept.
+    pub(crate) cache: cache::Mode,
+    /// Bytes kept in all.
+    pub(crate) memory: u64,
+    /// Largest body kept.
+    pub(crate) max_entry: u64,
+    /// Bytes on their way into the cache, all together.
+    pub(crate) fill: u64,
     /// How long the API's yes is good for.
     pub(crate) proof_ttl: Duration,
     /// Whom a refusal stops.
@@ -41,6 +49,10 @@ impl Rooms {
             start_rate: 1_000.0,
             burst: 1_000,
             max_wait: Duration::from_secs(25),
+            cache: cache::Mode::On,
+            memory: 64 * 1024 * 1024,
+            max_entry: 8 * 1024 * 1024,
+            fill: 64 * 1024 * 1024,
             proof_ttl: Duration::from_secs(60),
             scope: Scope::Auto,
             rules: HashMap::new(),
@@ -65,10 +77,10 @@ impl Rooms {
             doorman: Doorman::new(b"a key for tests", &[], Admittance::Any),
             cache: Cache::new(
                 CacheSettings {
-                    mode: cache::Mode::On,
-                    memory: 64 * 1024 * 1024,
-                    max_entry: 8 * 1024 * 1024,
-                    fill: 64 * 1024 * 1024,
+                    mode: self.cache,
+                    memory: self.memory,
+                    max_entry: self.max_entry,
+                    fill: self.fill,
                     finish_percent: 50,
                     proof_ttl: self.proof_ttl,
                     rules: self.rules.clone(),

@@ -14,6 +14,7 @@ use crate::server::{Server, ServerSettings};
 use crate::upstream::Client;
 
 use super::logs::Logs;
+use super::notify::{Stage, Supervisor};
 use super::tls::{Renewed, Shown};
 use super::{Fault, build};
 
@@ -143,21 +144,28 @@ impl Reloader {
         self.shared.wanted.notify_one();
     }
 
-    /// Reloads when ordered, and whenever a file has changed, if `reload.poll` says so. Ends only when dropped.
-    pub(super) async fn watch(self) {
+    /// Reloads when ordered, and whenever a file has changed, if `reload.poll` says so; `supervisor` is told. Ends only
+    /// when dropped.
+    pub(super) async fn watch(self, supervisor: Arc<Supervisor>) {
         loop {
             let every = self.shared.state().config.reload.poll.filter(|_| self.shared.source.is_some());
             tokio::select! {
-                () = self.shared.wanted.notified() => drop(self.reload(Trigger::Signal).await),
+                () = self.shared.wanted.notified() => self.told(Trigger::Signal, &supervisor).await,
                 () = tokio::time::sleep(every.unwrap_or(NOT_POLLED)) => {
                     if every.is_some() && self.is_due().await {
                         // Whoever writes may not be done yet.
                         tokio::time::sleep(SETTLED_AFTER).await;
-                        self.reload(Trigger::Poll).await;
+                        self.told(Trigger::Poll, &supervisor).await;
                     }
                 }
             }
         }
+    }
+
+    async fn told(&self, trigger: Trigger, supervisor: &Supervisor) {
+        supervisor.tell(Stage::Reloading);
+        self.reload(trigger).await;
+        supervisor.tell(Stage::Ready);
     }
 
     /// How the process ends.

@@ -196,6 +196,3 @@ impl Drop for Lead {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,0 @@
-//! Holds who leads, who joins, and what becomes of those who wait.
