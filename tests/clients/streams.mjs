@@ -13,6 +13,9 @@ process.stdin.on("end", () => (done = true));
 
 const count = (what) => (statuses[what] = (statuses[what] ?? 0) + 1);
 
+// A stream that was not looked at, as GOAWAY promises: it may be asked again.
+const wordOf = (error) => error.message.match(/NGHTTP2_\w+/)?.[0] ?? error.code;
+
 const connected = () => {
   if (session && !session.closed && !session.destroyed) return session;
   connections += 1;
@@ -29,7 +32,7 @@ const ask = () =>
     let wait;
     stream.setTimeout(20000, () => stream.destroy(new Error("timeout")));
     stream.on("response", (headers) => ([status, wait] = [headers[":status"], headers["retry-after"]]));
-    stream.on("error", (error) => resolve({ status: error.cause?.code ?? error.code }));
+    stream.on("error", (error) => resolve({ status: error.cause?.code ?? wordOf(error) }));
     stream.on("end", () => resolve({ status, wait }));
     stream.resume();
     stream.end();
