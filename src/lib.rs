@@ -23,3 +23,4 @@ pub mod app;
 pub mod sim;
 pub mod demo;
 pub mod doctor;
+pub mod console;

@@ -59,9 +59,10 @@ impl<T: Transport> Proxy<T> {
     /// # Drop
     /// Dropping the future leaves the line or cancels the call; the trail says that the client left.
     pub async fn answer(self: &Arc<Self>, arrival: Arrival, request: Request<Body>) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let mut trail = Trail::begin(Arc::clone(&self.metrics), &head);
-        let response = match self.walk(&mut trail, arrival, &head, body).await {
+        let (mut head, body) = request.into_parts();
+        let mut trail = Trail::begin(Arc::clone(&self.metrics), &mut head);
+        let walk = self.gate.unless_over(self.walk(&mut trail, arrival, &head, body));
+        let response = match walk.await.unwrap_or_else(|refused| Err(refused.into())) {
             Ok(response) => response,
             Err(problem) => {
                 trail.refused(&problem);

@@ -104,6 +104,9 @@ impl Problem {
             Self::Refused(Refused { reason: Reason::Deadline | Reason::Full, .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "http_request_denied")
             }
+            Self::Refused(Refused { reason: Reason::Shutdown, .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_response")
+            }
             Self::Route(denied) => route_meaning(denied),
         };
         Meaning { status, proxy_error }

@@ -1,5 +1,7 @@
 //! Decides how the configuration becomes rooms: each mapping in one place, each fault with its cause.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
 const MAX_RATIO: u32 = 200;
 /// Unused connections to the API: more than any pool of bots keeps busy at Webex's rates.
 const POOL_MAX_IDLE: usize = 64;
+/// Far more than any token has.
+const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 
 /// Every room of the path, as the configuration wants it. `own` are the listeners' addresses, `key` turns
 /// credentials into ids.
@@ -112,7 +116,13 @@ pub(super) fn tenants(config: &Config) -> Result<Vec<NamedTenant>, Fault> {
 }
 
 fn token_hash(file: &Path) -> Result<[u8; 32], Fault> {
-    let text = std::fs::read_to_string(file).map_err(|source| Fault::File { file: file.into(), source })?;
+    let fault = |source| Fault::File { file: file.into(), source };
+    let mut text = String::new();
+    File::open(file).map_err(fault)?.take(MAX_TOKEN_BYTES).read_to_string(&mut text).map_err(fault)?;
+    if text.trim().is_empty() {
+        // Its hash would be that of no credential at all.
+        return Err(fault(io::Error::new(io::ErrorKind::InvalidData, "holds no token")));
+    }
     let mut hash = [0; 32];
     let digest = digest::digest(&digest::SHA256, text.trim().as_bytes());
     hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);

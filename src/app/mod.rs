@@ -14,12 +14,13 @@ use tokio::time::Instant;
 use crate::admin::{AdminToken, Readiness, View};
 use crate::cache::{self, Writer};
 use crate::clock::Clock;
-use crate::config::{Certificate, Config};
+use crate::config::{Config, Shutdown};
+use crate::gate::{Ending, Gate};
 use crate::metrics::{self, Gauges, Metrics};
 use crate::proxy::Proxy;
-use crate::server::ca::{LocalCa, Origin};
-use crate::server::drain::Drain;
-use crate::server::tls::{CertificateFiles, Certificates, Tls};
+use crate::server::ca::Origin;
+use crate::server::drain::{Drain, DrainTrigger};
+use crate::server::tls::Certificates;
 use crate::server::{self, Server};
 use crate::upstream::{self, Client, ExtraCa};
 
@@ -30,13 +31,15 @@ mod notify;
 mod operators;
 mod reload;
 mod state;
+mod tls;
 
 pub use self::notify::Supervisor;
-pub use self::reload::{Order, Orders};
+pub use self::reload::{Order, Orders, Reloader, Source, Trigger};
 
 use self::memory::Memory;
 use self::notify::Stage;
-use self::reload::Reloader;
+use self::reload::{Rooms, Seen};
+use self::tls::Shown;
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -98,16 +101,18 @@ pub struct App {
     ca_origin: Option<Origin>,
     proxy: Arc<Proxy<Client>>,
     server: Server,
-    tls: Option<(Tls, Arc<Certificates>)>,
+    shown: Option<Arc<Shown>>,
     listeners: Listeners,
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
     token: AdminToken,
-    dial: Option<logs::Dial>,
+    hosts: Vec<Authority>,
+    upstream: Arc<str>,
+    logs: Option<logs::Logs>,
     started_at: Instant,
+    reloader: Reloader,
     disk_writer: Option<Writer>,
     supervisor: Arc<Supervisor>,
-    config: Config,
 }
 
 #[derive(Debug)]
@@ -120,10 +125,16 @@ struct Listeners {
 
 impl App {
     /// Binds and builds everything; nothing is served yet. `extra_ca` is trusted instead of `upstream.ca_file`.
+    /// Without a `source` the configuration stays as it is.
     ///
     /// # Errors
     /// [`Fault`] names the address, the file or the setting.
-    pub async fn start(config: &Config, extra_ca: Option<ExtraCa>) -> Result<Self, Fault> {
+    pub async fn start(
+        config: &Config,
+        extra_ca: Option<ExtraCa>,
+        source: Option<Source>,
+    ) -> Result<Self, Fault> {
+        let seen = Seen::of(config);
         state::make(&config.state_dir)?;
         let listeners = Listeners {
             https: listen(config.listen.https).await?,
@@ -139,33 +150,34 @@ impl App {
         let token = state::admin_token(&config.state_dir, config.admin.token_file.as_deref())?;
         let (disk, disk_writer) = build::disk(config, Clock::system())?.unzip();
         let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics), disk)?);
-        metrics.reloaded(true, proxy.clock.wall());
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
-        let (tls, ca_origin) = if listeners.https.is_some() { tls(config)? } else { (None, None) };
+        let (shown, ca_origin) = listeners.https.as_ref().map(|_| Shown::new(config)).transpose()?.unzip();
+        let (shown, ca_origin) = (shown.map(Arc::new), ca_origin.flatten());
         state::ports(&config.state_dir, &bound)?;
+        metrics.reloaded(true, proxy.clock.wall());
+        let server = Server::new(build::server(&config.limits));
+        let logs = source.as_ref().and_then(|source| source.logs.clone());
+        let rooms = Rooms { proxy: Arc::clone(&proxy), server: server.clone(), shown: shown.clone() };
         Ok(Self {
             bound,
             ca_file: ca_origin.is_some().then(|| config.state_dir.join("ca.pem")),
             ca_origin,
             proxy,
-            server: Server::new(build::server(&config.limits)),
-            tls,
+            server,
+            shown,
             listeners,
             metrics,
             memory: Arc::new(memory),
             token,
-            dial: None,
+            hosts: config.admin.hosts.clone(),
+            upstream: config.upstream.url.to_string().into(),
+            logs,
             started_at: Instant::now(),
+            reloader: Reloader::new(rooms, source, config, seen),
             disk_writer,
             supervisor: Arc::new(Supervisor::none()),
-            config: config.clone(),
         })
-    }
-
-    /// The same, with a log that operators may turn.
-    pub fn with_log(self, dial: logs::Dial) -> Self {
-        Self { dial: Some(dial), ..self }
     }
 
     /// The same, but `supervisor` is told when it serves, reloads and drains.
@@ -184,6 +196,11 @@ impl App {
         self.ca_file.as_deref()
     }
 
+    /// Reads the configuration again when asked to.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Whether the local CA was made or replaced at this start.
     pub fn ca_origin(&self) -> Option<&Origin> {
         self.ca_origin.as_ref()
@@ -198,40 +215,38 @@ impl App {
         let (_operators, operators_drain) = Drain::new();
         // The tasks end with this set, at the latest when this future is dropped.
         let mut tasks = JoinSet::new();
-        let gate = self.proxy.gate.clone();
-        tasks.spawn(async move { gate.run().await });
+        let (gate, server) = (self.proxy.gate.clone(), self.server.clone());
+        let dispatcher = gate.clone();
+        tasks.spawn(async move { dispatcher.run().await });
         let memory = Arc::clone(&self.memory);
         tasks.spawn(remember(Arc::clone(&memory)));
-        let (admin, mut asked) = self.operators(Arc::clone(&is_draining));
+        let admin = self.operators(Arc::clone(&is_draining));
         operators::serve(&mut tasks, &mut self.listeners, &admin, &operators_drain);
-        let (delay, grace) = (self.config.shutdown.delay, self.config.shutdown.drain);
+        let reloader = self.reloader.clone();
         let disk_writer = self.disk_writer.take();
         let supervisor = Arc::clone(&self.supervisor);
-        let mut reloader =
-            Reloader::new(Arc::clone(&self.proxy), Arc::clone(&supervisor), self.config.clone());
+        tasks.spawn(reloader.clone().watch(Arc::clone(&supervisor)));
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         // The listeners were bound at the start: a connection made from now on is answered.
         supervisor.tell(Stage::Ready);
         tokio::select! {
             () = &mut traffic => return memory.keep(),
-            () = reloader.obey(&mut orders, &mut asked) => {}
+            () = obey(&mut orders, &reloader) => {}
         }
         is_draining.store(true, Ordering::Relaxed);
         supervisor.tell(Stage::Stopping);
-        tracing::info!("draining");
-        let leave = async {
-            tokio::time::sleep(delay).await;
-            trigger.begin(grace);
-        };
+        let (began_at, shutdown) = (Instant::now(), reloader.shutdown());
+        tracing::info!(delay_ms = millis(shutdown.delay), drain_ms = millis(shutdown.drain), "draining");
         tokio::select! {
-            _ = async { tokio::join!(leave, &mut traffic) } => {}
-            () = reloader.obey(&mut orders, &mut asked) => tracing::warn!("ending at once"),
+            _ = async { tokio::join!(leave(&gate, &trigger, &shutdown), &mut traffic) } => {}
+            () = obey(&mut orders, &reloader) => tracing::warn!(connections = server.connections(), "ending at once"),
         }
         memory.keep();
         if let Some(writer) = disk_writer {
             writer.close(LAST_FILES);
         }
+        tracing::info!(took_ms = millis(began_at.elapsed()), "drained");
     }
 
     async fn serve(self, drain: Drain) {
@@ -243,8 +258,8 @@ impl App {
             }
         };
         let https = async {
-            if let (Some(listener), Some((tls, _))) = (self.listeners.https, self.tls) {
-                self.server.run(listener, Some(tls), answer(&self.proxy), drain.clone()).await;
+            if let (Some(listener), Some(shown)) = (self.listeners.https, self.shown) {
+                self.server.run(listener, Some(shown.tls.clone()), answer(&self.proxy), drain.clone()).await;
             }
         };
         let http = async {
@@ -258,9 +273,8 @@ impl App {
     /// Reads the rooms' gauges at the moment it is called.
     fn look(&self, is_draining: Arc<AtomicBool>) -> impl Fn() -> View + Clone + Send + Sync + 'static {
         let (proxy, server) = (Arc::clone(&self.proxy), self.server.clone());
-        let certificates = self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates));
-        let upstream: Arc<str> = self.config.upstream.url.to_string().into();
-        let started_at = self.started_at;
+        let certificates = self.shown.as_ref().map(|shown| Arc::clone(&shown.certificates));
+        let (upstream, started_at) = (Arc::clone(&self.upstream), self.started_at);
         move || View {
             now: proxy.clock.now(),
             wall: proxy.clock.wall(),
@@ -324,24 +338,24 @@ async fn remember(memory: Arc<Memory>) {
     }
 }
 
-type Serving = (Option<(Tls, Arc<Certificates>)>, Option<Origin>);
+/// Follows orders until one says stop.
+async fn obey(orders: &mut impl Orders, reloader: &Reloader) {
+    while orders.next().await == Order::Reload {
+        reloader.order();
+    }
+}
 
-fn tls(config: &Config) -> Result<Serving, Fault> {
-    let (certificates, origin) = match &config.listen.certificate {
-        Certificate::Files { cert, key } => {
-            let files = CertificateFiles { cert_file: cert.clone(), key_file: key.clone() };
-            (Certificates::from_files(&files, &[])?, None)
-        }
-        Certificate::Local { names } => {
-            let (ca, origin) = LocalCa::load_or_make(&config.state_dir, names)?;
-            let leaf =
-                LOCAL_NAMES.iter().map(|name| (*name).to_owned()).chain(names.iter().cloned()).collect();
-            (Certificates::from_ca(Arc::new(ca), leaf)?, Some(origin))
-        }
-    };
-    let certificates = Arc::new(certificates);
-    let tls = Tls::new(Arc::clone(&certificates), config.listen.client_ca_file.as_deref())?;
-    Ok((Some((tls, certificates)), origin))
+/// Lets new connections come for `delay`; then none, and what is under way has the time that the drain gives it.
+async fn leave(gate: &Gate, trigger: &DrainTrigger, shutdown: &Shutdown) {
+    tokio::time::sleep(shutdown.delay).await;
+    let in_flight_for = shutdown.drain + shutdown.drain.min(FINISH_WITHIN);
+    let now = Instant::now();
+    gate.end(Ending { turns_until: now + shutdown.drain, answers_until: now + in_flight_for });
+    trigger.begin(in_flight_for + WRITTEN_WITHIN);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
@@ -363,7 +377,9 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
     }
 }
 
+/// A request whose turn comes just before the end of the drain still gets its answer; at most as long again as the drain.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// For the bytes of the last answers, and of the refusals of those that got none.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 /// What is on its way to the disk at the end gets so long: it can be fetched again.
 const LAST_FILES: Duration = Duration::from_secs(2);
-/// What every leaf of the local CA is for.
-const LOCAL_NAMES: &[&str] = &["localhost", "127.0.0.1", "::1"];

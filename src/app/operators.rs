@@ -3,29 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, AdminSettings, Beat, Done, Mutation, Obey, Scope, Target, Undone};
 use crate::cache::Purge;
+use crate::config::Report;
 use crate::proxy::Proxy;
 use crate::server::drain::Drain;
 use crate::server::{Server, ServerSettings};
 use crate::upstream::Client;
 use crate::words::TenantId;
 
-use super::logs::Dial;
-use super::{App, Listeners};
-
-/// An operator who waits to hear what came of a reload.
-pub(super) type Asked = oneshot::Sender<Result<Done, Undone>>;
+use super::logs::Logs;
+use super::{App, Listeners, Reloader, Trigger};
 
 /// What orders are carried out with.
 #[derive(Debug, Clone)]
 struct Clerk {
     proxy: Arc<Proxy<Client>>,
-    dial: Option<Dial>,
-    reloads: mpsc::Sender<Asked>,
+    logs: Option<Logs>,
+    reloader: Reloader,
 }
 
 impl Clerk {
@@ -41,7 +38,7 @@ impl Clerk {
         match mutation {
             Mutation::LogLevel(level) => {
                 let unable = Undone::Unable("this process does not write the log itself");
-                let old = self.dial.as_ref().and_then(|dial| dial.turn(level)).ok_or(unable)?;
+                let old = self.logs.as_ref().and_then(|logs| logs.turn(level)).ok_or(unable)?;
                 tracing::warn!(old = old.as_str(), new = level.as_str(), "log level set");
                 Ok(Done::LogLevel(old, level))
             }
@@ -51,12 +48,10 @@ impl Clerk {
                 tracing::warn!(target = ?purge, purged, "cache purged");
                 Ok(Done::Purged(purged))
             }
-            Mutation::Reload => {
-                let (asked, told) = oneshot::channel();
-                let busy = Undone::Unable("another reload is under way");
-                self.reloads.try_send(asked).map_err(|_| busy)?;
-                told.await.unwrap_or(Err(Undone::Unable("the process ends")))
-            }
+            Mutation::Reload => match self.reloader.reload(Trigger::Request).await {
+                Report::Applied { changed, needs_restart } => Ok(Done::Reloaded { changed, needs_restart }),
+                Report::Refused { faults } => Err(Undone::Faults(faults.join("\n"))),
+            },
         }
     }
 
@@ -75,10 +70,13 @@ impl Clerk {
 }
 
 impl App {
-    /// The operators' side, and where its orders to reload arrive.
-    pub(super) fn operators(&self, is_draining: Arc<AtomicBool>) -> (Admin, mpsc::Receiver<Asked>) {
-        let (reloads, asked) = mpsc::channel(1);
-        let clerk = Clerk { proxy: Arc::clone(&self.proxy), dial: self.dial.clone(), reloads };
+    /// The operators' side.
+    pub(super) fn operators(&self, is_draining: Arc<AtomicBool>) -> Admin {
+        let clerk = Clerk {
+            proxy: Arc::clone(&self.proxy),
+            logs: self.logs.clone(),
+            reloader: self.reloader.clone(),
+        };
         let proxy = Arc::clone(&self.proxy);
         let settings = AdminSettings {
             metrics: Arc::clone(&self.metrics),
@@ -86,9 +84,9 @@ impl App {
             beat: Arc::new(move || beat(&proxy)),
             obey: clerk.obey(),
             token: self.token.clone(),
-            hosts: self.config.admin.hosts.clone(),
+            hosts: self.hosts.clone(),
         };
-        (Admin::new(settings), asked)
+        Admin::new(settings)
     }
 }
 

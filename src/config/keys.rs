@@ -15,7 +15,7 @@ use super::choice::{GateMode, LogFormat, LogLevel, ResolveBy};
 use super::fault::Place;
 use super::layers::Layers;
 use super::proxy::{ProxyChoice, ProxyShape};
-use super::section::{Key, section};
+use super::section::{Key, Section, section};
 use super::shape::{Lasting, Number, Rate, Shape, Size, Switch, Tell, Word};
 use super::shape_net::{Address, Alias, CertificateName, FilePath, Host, Sha256, TokenHash, Url};
 use super::shape_of::{List, Optional};
@@ -36,6 +36,7 @@ pub fn keys() -> Vec<Key> {
         Rewrite::keys(),
         Admin::keys(),
         Log::keys(),
+        Reload::keys(),
         Shutdown::keys(),
         Limits::keys(),
         CacheRuleKeys::keys(),
@@ -254,11 +255,20 @@ section! {
 }
 
 section! {
+    /// How changes of the configuration are noticed.
+    pub struct Reload in "reload." {
+        /// How often the configuration file, token files, certificates and keys are looked at for a change; "": on
+        /// SIGHUP and on order alone.
+        poll: Option<Duration> = Optional(Lasting(TENTH, HOUR)), "5s";
+    }
+}
+
+section! {
     /// How the program ends.
     pub struct Shutdown in "shutdown." {
         /// How long new connections are still taken after the signal, while /readyz already says 503.
         delay: Duration = Lasting(Duration::ZERO, HOUR), "5s";
-        /// How long requests in flight and in line may then take.
+        /// How long requests in line may then wait for their turn; those in flight get up to 5 s more.
         drain: Duration = Lasting(Duration::ZERO, HOUR), "25s";
     }
 }
@@ -342,6 +352,7 @@ fn row<S: Shape>(path: &'static str, default: &str, about: &str, shape: &S) -> K
 }
 
 const MILLI: Duration = Duration::from_millis(1);
+const TENTH: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

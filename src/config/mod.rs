@@ -12,6 +12,7 @@ mod flags;
 mod keys;
 mod layers;
 mod proxy;
+mod report;
 mod rows;
 mod rules;
 mod section;
@@ -29,17 +30,18 @@ pub use env::{CONFIG_VARIABLE, config_path};
 pub use fault::{Fault, Faults, Place};
 pub use file::{FileText, MAX_FILE_BYTES};
 pub use flags::Overrides;
-pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Replay, Rewrite, Shutdown, keys};
+pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Reload, Replay, Rewrite, Shutdown, keys};
 pub use proxy::{Proxy, ProxyEnvironment, ProxyUrl};
+pub use report::Report;
 pub use section::Key;
 pub use settings::{Certificate, Config, Listen, Resolve, RouteTtl, Tenant, Upstream};
 pub use shape_net::TokenHash;
 pub use units::{duration, show_duration, show_size, size};
 
 use fault::quote;
-use keys::{ListenKeys, RootKeys, TlsKeys, UpstreamKeys};
 use layers::Layers;
 use rows::Rows;
+use settings::AsWritten;
 
 /// Everything a configuration is made of. Precedence: flags, environment, file, built-in default.
 #[derive(Debug, Clone)]
@@ -107,10 +109,10 @@ fn resolve(sources: &Sources) -> Result<(Config, String), Faults> {
 }
 
 fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Config> {
-    let root = RootKeys::take(layers);
-    let listen = ListenKeys::take(layers);
-    let tls = TlsKeys::take(layers);
-    let upstream = UpstreamKeys::take(layers);
+    let mut written = AsWritten::take(layers)?;
+    let (listen, tls, upstream) = (written.listen.clone(), written.tls.clone(), written.upstream.clone());
+    let state_dir = written.root.state_dir.take().unwrap_or_else(|| env::default_state_dir(&sources.env));
+    written.root.state_dir = Some(state_dir.clone());
     let mut config = Config {
         gate: Gate::take(layers)?,
         replay: Replay::take(layers)?,
@@ -119,14 +121,18 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
         rewrite: Rewrite::take(layers)?,
         admin: Admin::take(layers)?,
         log: Log::take(layers)?,
+        reload: Reload::take(layers)?,
         shutdown: Shutdown::take(layers)?,
         limits: Limits::take(layers)?,
-        state_dir: root?.state_dir.unwrap_or_else(|| env::default_state_dir(&sources.env)),
-        listen: rules::listen(listen?, tls?, layers),
-        upstream: rules::upstream(upstream?, ProxyEnvironment::find(&sources.env), layers),
+        written,
+        state_dir,
+        listen: rules::listen(listen, tls, layers),
+        upstream: rules::upstream(upstream, ProxyEnvironment::find(&sources.env), layers),
         cache_rules: cache_rules::take(rows),
         tenants: tenants::take(rows),
     };
+    // Their default depends on the kind.
+    config.written.upstream.aliases = config.upstream.aliases.clone();
     rules::cache(&mut config.cache, layers);
     rules::cache_rules(&config.cache_rules, config.upstream.kind, layers);
     rules::addresses(&config.listen, &config.admin, layers);

@@ -23,6 +23,12 @@ impl Key {
     }
 }
 
+/// A section of the configuration, as the program needs it.
+pub(super) trait Section {
+    /// The keys, by their whole paths, which another configuration has otherwise.
+    fn differs_in(&self, other: &Self) -> Vec<&'static str>;
+}
+
 /// Declares a section once: `field: Type = shape, "default";` under its doc comment.
 ///
 /// A key is declared in one place, or the struct, the reader, the table and the docs would drift apart.
@@ -54,6 +60,13 @@ macro_rules! section {
                     concat!($($doc),+).trim(),
                     &$shape,
                 ), )+ ]
+            }
+        }
+
+        impl Section for $name {
+            fn differs_in(&self, other: &Self) -> Vec<&'static str> {
+                let found = [ $( (self.$field != other.$field).then_some(concat!($prefix, stringify!($field))), )+ ];
+                found.into_iter().flatten().collect()
             }
         }
     };

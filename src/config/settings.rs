@@ -7,8 +7,13 @@ use std::time::Duration;
 use crate::route::{Hosts, Kind, RouteId};
 use crate::words::Base;
 
-use super::keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Replay, Rewrite, Shutdown};
+use super::keys::{
+    Admin, Cache, CacheDisk, Gate, Limits, ListenKeys, Log, Reload, Replay, Rewrite, RootKeys, Shutdown,
+    TlsKeys, UpstreamKeys,
+};
+use super::layers::Layers;
 use super::proxy::Proxy;
+use super::section::Section;
 use super::shape_net::TokenHash;
 
 /// The whole configuration; made only by [`load`](super::load). `Debug` shows no credential.
@@ -38,34 +43,59 @@ pub struct Config {
     pub admin: Admin,
     /// The program's own log.
     pub log: Log,
+    /// How changes of the configuration are noticed.
+    pub reload: Reload,
     /// How the program ends.
     pub shutdown: Shutdown,
     /// The bounds of everything that can grow.
     pub limits: Limits,
+    pub(super) written: AsWritten,
 }
 
 impl Config {
-    /// Sections, by the names that they have in the file, which another configuration has otherwise.
+    /// Keys, by their whole paths, which another configuration has otherwise; tenants are one key.
     pub fn differs_in(&self, other: &Self) -> Vec<&'static str> {
-        let pairs = [
-            ("state_dir", self.state_dir != other.state_dir),
-            ("listen", self.listen != other.listen),
-            ("upstream", self.upstream != other.upstream),
-            ("gate", self.gate != other.gate),
-            ("replay", self.replay != other.replay),
-            ("cache", self.cache_parts() != other.cache_parts()),
-            ("rewrite", self.rewrite != other.rewrite),
-            ("tenant", self.tenants != other.tenants),
-            ("admin", self.admin != other.admin),
-            ("log", self.log != other.log),
-            ("shutdown", self.shutdown != other.shutdown),
-            ("limits", self.limits != other.limits),
-        ];
-        pairs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+        let rule = (self.cache_rules != other.cache_rules).then_some("cache.rule");
+        let tenant = (self.tenants != other.tenants).then_some("tenant");
+        [
+            self.written.root.differs_in(&other.written.root),
+            self.written.listen.differs_in(&other.written.listen),
+            self.written.tls.differs_in(&other.written.tls),
+            self.written.upstream.differs_in(&other.written.upstream),
+            self.gate.differs_in(&other.gate),
+            self.replay.differs_in(&other.replay),
+            self.cache.differs_in(&other.cache),
+            self.cache_disk.differs_in(&other.cache_disk),
+            self.rewrite.differs_in(&other.rewrite),
+            self.admin.differs_in(&other.admin),
+            self.log.differs_in(&other.log),
+            self.reload.differs_in(&other.reload),
+            self.shutdown.differs_in(&other.shutdown),
+            self.limits.differs_in(&other.limits),
+            rule.into_iter().chain(tenant).collect(),
+        ]
+        .concat()
     }
+}
 
-    fn cache_parts(&self) -> (&Cache, &CacheDisk, &[RouteTtl]) {
-        (&self.cache, &self.cache_disk, &self.cache_rules)
+/// Sections whose keys become something else: kept to tell what another configuration changes.
+#[derive(Debug, Clone)]
+pub(super) struct AsWritten {
+    pub(super) root: RootKeys,
+    pub(super) listen: ListenKeys,
+    pub(super) tls: TlsKeys,
+    pub(super) upstream: UpstreamKeys,
+}
+
+impl AsWritten {
+    /// Takes the keys of these sections; none only if a default is faulty.
+    pub(super) fn take(layers: &mut Layers) -> Option<Self> {
+        Some(Self {
+            root: RootKeys::take(layers)?,
+            listen: ListenKeys::take(layers)?,
+            tls: TlsKeys::take(layers)?,
+            upstream: UpstreamKeys::take(layers)?,
+        })
     }
 }
 

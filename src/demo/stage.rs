@@ -20,7 +20,7 @@ use super::script::{MESSAGES, POSTS};
 use super::{DemoFault, DemoSettings};
 use crate::app::{App, Order, Orders};
 use crate::clock::Clock;
-use crate::config::{self, Config, FileText, Overrides, Sources};
+use crate::config::{self, FileText, Overrides, Sources};
 use crate::server::ca::LocalCa;
 use crate::sim::server::{self as sim_server, Listeners};
 use crate::sim::{ControlFault, Model, SimSettings};
@@ -157,7 +157,7 @@ impl Proxied {
         let text = configuration(stage.https, &state.path().to_string_lossy(), bots);
         let file = Some(FileText { name: "demo.toml".to_owned(), text });
         let config = config::load(&Sources { file, env: Vec::new(), flags: Overrides::none() })?;
-        let app = App::start(&config, Some(ExtraCa::Pem(stage.ca.certificate_pem()))).await?;
+        let app = App::start(&config, Some(ExtraCa::Pem(stage.ca.certificate_pem())), None).await?;
         let address = app.bound().https.ok_or(DemoFault::NoListener)?;
         let ca_file = app.ca_file().ok_or(DemoFault::NoListener)?;
         let way = Way::new(address, "localhost", Some(address.port()), &std::fs::read_to_string(ca_file)?)?;
@@ -183,10 +183,6 @@ impl Orders for Curtain {
     async fn next(&mut self) -> Order {
         self.0.notified().await;
         Order::Stop
-    }
-
-    fn read(&mut self) -> Result<Box<Config>, String> {
-        Err("the demonstration has no configuration file".to_owned())
     }
 }
 

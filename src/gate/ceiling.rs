@@ -29,8 +29,15 @@ pub struct Ceiling {
 pub(super) struct Ceilings {
     time: Steps,
     origin: Instant,
-    egress: Option<Limiter>,
-    tenants: HashMap<TenantId, Limiter>,
+    egress: Option<Kept>,
+    tenants: HashMap<TenantId, Kept>,
+}
+
+/// A limiter, and the ceiling that it was made for.
+#[derive(Debug)]
+struct Kept {
+    ceiling: Ceiling,
+    limiter: Limiter,
 }
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Steps, NoOpMiddleware<Nanos>>;
@@ -49,14 +56,25 @@ impl Clock for Steps {
 
 impl Ceilings {
     pub(super) fn new(origin: Instant, egress: Option<Ceiling>, tenants: &[(TenantId, Ceiling)]) -> Self {
-        let time = Steps::default();
-        let limiter = |ceiling: &Ceiling| {
-            let quota = Quota::with_period(Duration::try_from_secs_f64(1.0 / ceiling.rate).ok()?)?;
-            Some(RateLimiter::direct_with_clock(quota.allow_burst(ceiling.burst), time.clone()))
+        let mut made = Self { time: Steps::default(), origin, egress: None, tenants: HashMap::new() };
+        made.set(egress, tenants);
+        made
+    }
+
+    /// Takes new ceilings. One that is as before keeps its count: nobody gets a second burst from it.
+    pub(super) fn set(&mut self, egress: Option<Ceiling>, tenants: &[(TenantId, Ceiling)]) {
+        let time = self.time.clone();
+        let keep = |ceiling: Ceiling, known: Option<Kept>| match known {
+            Some(known) if known.ceiling == ceiling => Some(known),
+            _ => Some(Kept { ceiling, limiter: limiter(ceiling, &time)? }),
         };
-        let tenants =
-            tenants.iter().filter_map(|(tenant, ceiling)| Some((*tenant, limiter(ceiling)?))).collect();
-        Self { egress: egress.as_ref().and_then(limiter), tenants, origin, time }
+        let known = self.egress.take();
+        self.egress = egress.and_then(|ceiling| keep(ceiling, known));
+        let mut known = std::mem::take(&mut self.tenants);
+        let tenants = tenants.iter();
+        self.tenants = tenants
+            .filter_map(|(tenant, ceiling)| Some((*tenant, keep(*ceiling, known.remove(tenant))?)))
+            .collect();
     }
 
     /// Takes a place under the whole egress' ceiling.
@@ -75,14 +93,20 @@ impl Ceilings {
         self.ask(now, self.tenants.get(&tenant))
     }
 
-    fn ask(&self, now: Instant, limiter: Option<&Limiter>) -> Result<(), Instant> {
-        let Some(limiter) = limiter else { return Ok(()) };
+    fn ask(&self, now: Instant, kept: Option<&Kept>) -> Result<(), Instant> {
+        let Some(Kept { limiter, .. }) = kept else { return Ok(()) };
         let elapsed = now.saturating_duration_since(self.origin);
         self.time.0.store(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         limiter.check().map_err(|not_until| {
             now + not_until.wait_time_from(self.time.now()).max(Duration::from_micros(1))
         })
     }
+}
+
+/// None if the rate is none.
+fn limiter(ceiling: Ceiling, time: &Steps) -> Option<Limiter> {
+    let quota = Quota::with_period(Duration::try_from_secs_f64(1.0 / ceiling.rate).ok()?)?;
+    Some(RateLimiter::direct_with_clock(quota.allow_burst(ceiling.burst), time.clone()))
 }
 
 #[cfg(test)]
@@ -101,6 +125,19 @@ mod tests {
         assert_eq!(went, 3 + 19);
         assert!(ceilings.egress(start).is_ok());
         assert!(ceilings.tenant(start, TenantId::new([2; 16])).is_ok());
+    }
+
+    #[test]
+    fn a_ceiling_set_again_gives_no_second_burst_and_a_new_one_begins_anew() {
+        let start = Instant::now();
+        let one = Ceiling { rate: 1.0, burst: NonZeroU32::MIN };
+        let tenant = TenantId::new([1; 16]);
+        let mut ceilings = Ceilings::new(start, Some(one), &[(tenant, one)]);
+        assert!(ceilings.egress(start).is_ok() && ceilings.tenant(start, tenant).is_ok());
+        ceilings.set(Some(one), &[(tenant, one)]);
+        assert!(ceilings.egress(start).is_err() && ceilings.tenant(start, tenant).is_err());
+        ceilings.set(Some(Ceiling { rate: 2.0, ..one }), &[]);
+        assert!(ceilings.egress(start).is_ok() && ceilings.tenant(start, tenant).is_ok());
     }
 
     #[test]

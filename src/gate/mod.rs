@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::request::Parts;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::admit::Pass;
@@ -16,6 +16,7 @@ mod bucket;
 mod ceiling;
 mod claim;
 pub mod core;
+mod ending;
 mod learn;
 mod permit;
 mod pulse;
@@ -26,6 +27,7 @@ pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
 pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
+pub use self::ending::Ending;
 pub use self::permit::{Permit, Receipt};
 pub use self::pulse::Pulse;
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
@@ -79,9 +81,10 @@ pub const PROBATION: TenantId = TenantId::new([0xff; 16]);
 #[error("{}; a retry can pass in {retry_after:?}", match reason {
     Reason::Deadline => "the API's rate limit leaves no turn before the deadline",
     Reason::Full => "too many requests are waiting for the API's rate limit",
+    Reason::Shutdown => "this Tollgate is shutting down, and no turn comes before its end",
 })]
 pub struct Refused {
-    /// Deadline or full.
+    /// Deadline, full or shutdown.
     pub reason: Reason,
     /// Time until a retry can be admitted, as projected now; at least a second.
     pub retry_after: Duration,
@@ -97,6 +100,7 @@ pub struct Gate {
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    ending: watch::Sender<Option<Ending>>,
 }
 
 #[derive(Debug)]
@@ -161,7 +165,8 @@ impl Gate {
         let core = Core::new(Instant::now(), settings.core);
         let roster = Roster::new(settings.max_tenants);
         let state = State { core, mode: settings.mode, claims: settings.claims, roster, timer: None };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+        let (changed, (ending, _)) = (Notify::new(), watch::channel(None));
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed, ending }) }
     }
 
     /// The dispatcher: the one timer of all waiters. Ends only when dropped.
@@ -250,7 +255,7 @@ impl Gate {
     pub async fn pause(&self, ticket: &mut Ticket, pause: Duration) -> bool {
         let waited = ticket.waited.saturating_add(pause);
         let is_held_back = ticket.observed.is_none() || self.reopens_in(ticket).is_none();
-        let is_in_time = is_held_back && waited <= ticket.claim.max_wait;
+        let is_in_time = is_held_back && waited <= ticket.claim.max_wait && !self.ends_within(pause);
         if is_in_time {
             tokio::time::sleep(pause).await;
             ticket.waited = waited;
@@ -314,7 +319,9 @@ impl Gate {
 
 impl Refused {
     fn new(reason: Reason, wait: Duration) -> Self {
-        Self { reason, retry_after: wait.max(Duration::from_secs(1)) }
+        let least =
+            if reason == Reason::Shutdown { ending::SUCCESSOR_WITHIN } else { Duration::from_secs(1) };
+        Self { reason, retry_after: wait.max(least) }
     }
 }
 

@@ -147,6 +147,27 @@ async fn an_hour_is_refused_at_once_with_the_true_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_refuses_in_time_and_answers_by_its_last_instant() {
+    let gate = gate(0.5);
+    gate.acquire(&mut ticket(&gate)).await.unwrap().spend();
+    let (mut near, mut far) = (ticket(&gate), ticket(&gate));
+    let start = Instant::now();
+    let ending = Ending { turns_until: start + SECOND * 3, answers_until: start + SECOND * 5 };
+    let ends = async {
+        tokio::task::yield_now().await;
+        gate.end(ending);
+    };
+    let (went, refused, ()) = tokio::join!(gate.acquire(&mut near), gate.acquire(&mut far), ends);
+    assert!(went.is_ok());
+    assert_eq!(refused.unwrap_err().reason, Reason::Shutdown);
+    assert_eq!(gate.unless_over(async { 7 }).await, Ok(7));
+    let over = gate.unless_over(std::future::pending::<()>()).await.unwrap_err();
+    assert_eq!((over.reason, start.elapsed()), (Reason::Shutdown, SECOND * 5));
+    assert!(over.retry_after >= SECOND);
+    assert!(!gate.pause(&mut ticket(&gate), SECOND).await, "nothing is tried again after the end");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gate_that_is_off_holds_nobody() {
     let gate = Gate::new(settings(0.1, Mode::Off));
     for _ in 0..100 {

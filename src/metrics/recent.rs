@@ -22,6 +22,8 @@ pub enum RefusalReason {
     Full,
     /// The request itself cannot be forwarded.
     Request,
+    /// The process ends before its turn.
+    Shutdown,
     /// Only named tenants may pass, and it is none of them.
     Unlisted,
     /// The API could not be reached, or broke off.
@@ -30,8 +32,15 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All, in the order of their words.
-    pub const ALL: [Self; 6] =
-        [Self::Api, Self::Deadline, Self::Full, Self::Request, Self::Unlisted, Self::Upstream];
+    pub const ALL: [Self; 7] = [
+        Self::Api,
+        Self::Deadline,
+        Self::Full,
+        Self::Request,
+        Self::Shutdown,
+        Self::Unlisted,
+        Self::Upstream,
+    ];
 
     /// The word for status and page.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +49,7 @@ impl RefusalReason {
             Self::Deadline => "deadline",
             Self::Full => "full",
             Self::Request => "request",
+            Self::Shutdown => "shutdown",
             Self::Unlisted => "unlisted",
             Self::Upstream => "upstream",
         }

@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 
 use crate::body::Body;
-use crate::route::{Kind, Route};
+use crate::route::{Kind, Route, masked};
 use crate::words::{Base, Scheme};
 
 mod bases;
@@ -42,10 +42,10 @@ impl Outbound {
     }
 }
 
-/// Without query and fields: both may carry credentials.
+/// Without query and fields, and with the path masked: all may carry credentials.
 impl std::fmt::Debug for Outbound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Outbound({} {})", self.0.method(), self.0.uri().path())
+        write!(f, "Outbound({} {})", self.0.method(), masked(self.0.uri().path()))
     }
 }
 

@@ -8,8 +8,10 @@ use http::{HeaderMap, Method, header};
 
 use crate::words::{Base, Scheme};
 
+mod masked;
 mod table;
 
+pub use masked::masked;
 pub use table::{CacheRule, RouteId};
 
 /// What kind of API stands upstream.
@@ -106,10 +108,10 @@ impl Route {
     }
 }
 
-/// Without the query, which may carry credentials.
+/// Without the query and with the path masked: both may carry credentials.
 impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Route({} for {})", self.target.path(), self.client)
+        write!(f, "Route({} for {})", masked(self.target.path()), self.client)
     }
 }
 

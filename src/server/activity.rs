@@ -82,6 +82,17 @@ impl Activity {
         Arc::new(InProgress(self.clone()))
     }
 
+    /// No request is open.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.state().open == 0
+    }
+
+    /// No request is open, and one is awaited or half read.
+    pub(super) fn is_fresh(&self) -> bool {
+        let state = self.state();
+        state.open == 0 && matches!(state.quiet, Quiet::Head { .. })
+    }
+
     pub(super) fn set_unread(&self, unread: Unread) {
         self.state().unread = unread;
     }

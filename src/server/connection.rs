@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Expiry, Reads, Unread, Watched};
@@ -25,13 +25,15 @@ use super::drain::Drain;
 use super::exchange::{Left, Outgoing, Returned, discard, unless_stalled};
 use super::handshake::HandshakeFailure;
 use super::tls::Tls;
-use super::{Arrival, Handler, Shared};
+use super::{Arrival, Handler, ServerSettings, Shared};
 use crate::body::Body;
 use crate::words::{Scheme, Side};
 
 /// What one connection needs to be served.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
+    /// As they were when it was accepted.
+    pub(super) settings: Arc<ServerSettings>,
     pub(super) handler: Handler,
     pub(super) drain: Drain,
     pub(super) peer: SocketAddr,
@@ -44,13 +46,13 @@ impl Connection {
     pub(super) async fn serve(self, socket: TcpStream, tls: Option<Tls>) {
         // Small answers must not wait for the acknowledgement of earlier ones; without the option they only do.
         socket.set_nodelay(true).unwrap_or_default();
-        let activity = Activity::new(&self.shared.settings);
+        let activity = Activity::new(&self.settings);
         let watched = Watched { socket, activity: activity.clone(), reads: Reads::BeginHead };
         let Some(tls) = tls else {
             return self.http1(watched, Scheme::Http, activity).await;
         };
-        let accepting = TlsAcceptor::from(tls.config).accept(watched);
-        let failure = match timeout(self.shared.settings.handshake_timeout, accepting).await {
+        let accepting = TlsAcceptor::from(tls.config()).accept(watched);
+        let failure = match timeout(self.settings.handshake_timeout, accepting).await {
             Ok(Ok(mut stream)) => {
                 activity.expect_head();
                 if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
@@ -69,19 +71,18 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let late = self.drain.has_begun();
-        let settings = &self.shared.settings;
+        let settings = &self.settings;
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .keep_alive(!late)
             .max_headers(settings.max_fields)
             .max_header_size(settings.max_header_bytes)
             .max_buf_size(settings.max_header_bytes.max(BUFFER_BYTES));
         let service = service_fn(|request| self.answer(request, scheme, activity.clone(), None));
         let mut connection = builder.serve_connection(TokioIo::new(stream), service);
-        let mut ending = Ending::new(&self.drain, &activity, late);
+        let mut ending =
+            Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Anew };
         let result = loop {
             tokio::select! {
                 biased;
@@ -103,8 +104,9 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let settings = &self.shared.settings;
-        let streams = Streams { tasks: Arc::default(), shared: self.shared.clone() };
+        let settings = &self.settings;
+        let streams =
+            Streams { tasks: Arc::default(), shared: self.shared.clone(), settings: self.settings.clone() };
         let mut builder = http2::Builder::new(streams.clone());
         builder
             .timer(TokioTimer::new())
@@ -119,7 +121,8 @@ impl Connection {
             self.answer(request, Scheme::Https, activity.clone(), Some(streams.clone()))
         });
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
-        let mut ending = Ending::new(&self.drain, &activity, false);
+        let mut ending =
+            Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Once };
         loop {
             tokio::select! {
                 biased;
@@ -141,9 +144,9 @@ impl Connection {
         streams: Option<Streams>,
     ) -> Answer {
         let in_progress = activity.begin();
-        let (shared, handler, peer) = (self.shared.clone(), self.handler.clone(), self.peer);
+        let (settings, handler, peer) = (self.settings.clone(), self.handler.clone(), self.peer);
+        let drain = self.drain.clone();
         Box::pin(async move {
-            let settings = &shared.settings;
             let version = request.version();
             if request.headers().len() > settings.max_fields {
                 let mut refused = Response::new(Outgoing::new(Body::empty(), in_progress));
@@ -161,6 +164,9 @@ impl Connection {
             let mut response = handler(Arrival { scheme, peer, version }, request).await;
             // To read on would tell the client to send what it rather would not.
             let limit = if waits_for_continue { 0 } else { settings.max_drain_bytes };
+            if streams.is_none() && drain.has_begun() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             match (returned.finish(limit).await, streams) {
                 (Left::Nothing, _) | (Left::Elsewhere, Some(_)) => {}
                 (Left::Rest(body), Some(streams)) => streams.discard(body),
@@ -176,7 +182,7 @@ impl Connection {
 
     /// Closes so that the client can read what was sent: a reset for unread bytes would take the answer with it.
     async fn close<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, unread: Unread) {
-        let settings = &self.shared.settings;
+        let settings = &self.settings;
         let goodbye = async {
             if stream.shutdown().await.is_err() || unread == Unread::Nothing {
                 return;
@@ -198,7 +204,8 @@ impl Connection {
 struct Ending<'a> {
     drain: &'a Drain,
     activity: &'a Activity,
-    is_finishing: bool,
+    phase: Phase,
+    asks: Asks,
 }
 
 enum Next {
@@ -208,26 +215,67 @@ enum Next {
     Finish,
 }
 
-impl<'a> Ending<'a> {
-    fn new(drain: &'a Drain, activity: &'a Activity, is_finishing: bool) -> Self {
-        Self { drain, activity, is_finishing }
+enum Phase {
+    Serving,
+    /// The drain has begun, but a request may be on its way: closing now would lose it.
+    LastCall(Instant),
+    Finishing,
+}
+
+/// When closing a quiet connection may cross with a request.
+enum Asks {
+    /// Before each request: HTTP/1 has no way to tell a client which one was too late.
+    Anew,
+    /// Before the first one: later GOAWAY tells which streams were not looked at.
+    Once,
+}
+
+impl Ending<'_> {
+    async fn next(&mut self) -> Next {
+        loop {
+            match self.phase {
+                Phase::Serving => {
+                    let expiry = tokio::select! {
+                        biased;
+                        expiry = self.activity.expired() => expiry,
+                        _ = self.drain.begun() => {
+                            if self.is_request_due() {
+                                self.phase = Phase::LastCall(Instant::now() + LAST_REQUEST_WITHIN);
+                                continue;
+                            }
+                            self.phase = Phase::Finishing;
+                            return Next::Finish;
+                        }
+                    };
+                    if expiry == Expiry::Stalled {
+                        return Next::Drop;
+                    }
+                    return self.finish(GOODBYE_WITHIN);
+                }
+                Phase::LastCall(by) => tokio::select! {
+                    biased;
+                    _ = self.activity.expired() => return Next::Drop,
+                    () = sleep_until(by) => return self.finish(LAST_REQUEST_WITHIN),
+                },
+                Phase::Finishing => {
+                    self.activity.expired().await;
+                    return Next::Drop;
+                }
+            }
+        }
     }
 
-    async fn next(&mut self) -> Next {
-        let expiry = tokio::select! {
-            biased;
-            expiry = self.activity.expired() => expiry,
-            _ = self.drain.begun(), if !self.is_finishing => {
-                self.is_finishing = true;
-                return Next::Finish;
-            }
-        };
-        if expiry == Expiry::Stalled || self.is_finishing {
-            return Next::Drop;
-        }
-        self.is_finishing = true;
-        self.activity.finish_by(Instant::now() + GOODBYE_WITHIN);
+    fn finish(&mut self, within: Duration) -> Next {
+        self.phase = Phase::Finishing;
+        self.activity.finish_by(Instant::now() + within);
         Next::Finish
+    }
+
+    fn is_request_due(&self) -> bool {
+        match self.asks {
+            Asks::Anew => self.activity.is_quiet(),
+            Asks::Once => self.activity.is_fresh(),
+        }
     }
 }
 
@@ -236,6 +284,7 @@ impl<'a> Ending<'a> {
 struct Streams {
     tasks: Arc<Mutex<JoinSet<()>>>,
     shared: Arc<Shared>,
+    settings: Arc<ServerSettings>,
 }
 
 impl Streams {
@@ -245,7 +294,7 @@ impl Streams {
 
     /// Reads on after an early answer: clients (curl 7.88) take the reset that would follow for a failure.
     fn discard(&self, mut body: Body) {
-        let (limit, within) = (self.shared.settings.max_linger_bytes, self.shared.settings.linger_timeout);
+        let (limit, within) = (self.settings.max_linger_bytes, self.settings.linger_timeout);
         self.spawn(async move {
             // Whatever is left when the time is over is reset when the body is dropped.
             drop(timeout(within, discard(&mut body, limit)).await);
@@ -266,11 +315,14 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.spawn(unless_stalled(stream, self.shared.settings.write_stall_timeout));
+        self.spawn(unless_stalled(stream, self.settings.write_stall_timeout));
     }
 }
 
 /// Read and write buffer of a connection.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// A request that a client sent before it could know of the drain is here by then; so is the first one after a
+/// handshake.
+const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
 /// How long an idle HTTP/2 client has to take leave after our GOAWAY.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);

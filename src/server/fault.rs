@@ -42,6 +42,14 @@ pub enum Fault {
     /// A PEM file without a private key in it.
     #[error("{} holds no private key (no BEGIN PRIVATE KEY block)", .0.display())]
     NoKey(PathBuf),
+    /// The certificate's time has not begun, so no client would accept it.
+    #[error("{} is not valid before {}", file.display(), httpdate::fmt_http_date(*from))]
+    NotYetValid {
+        /// The certificate file.
+        file: PathBuf,
+        /// The begin of its validity, UTC.
+        from: SystemTime,
+    },
     /// The file is not PEM.
     #[error("{} is not PEM: {reason}", file.display())]
     NotPem {

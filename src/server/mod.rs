@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Request, Response, Version};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,7 +56,7 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Shared {
-    settings: ServerSettings,
+    settings: ArcSwap<ServerSettings>,
     places: Arc<Semaphore>,
     connections: AtomicUsize,
     panics: AtomicU64,
@@ -66,13 +67,16 @@ struct Shared {
 type Handler =
     Arc<dyn Fn(Arrival, Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync>;
 
+/// A client at the door, and its place.
+type Accepted = (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>);
+
 impl Server {
     /// A server within `settings`. It may run on several listeners, which then share `max_connections`.
     pub fn new(settings: ServerSettings) -> Self {
         let places = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
         Self {
             shared: Arc::new(Shared {
-                settings,
+                settings: ArcSwap::from_pointee(settings),
                 places,
                 connections: AtomicUsize::new(0),
                 panics: AtomicU64::new(0),
@@ -96,7 +100,7 @@ impl Server {
         let handler: Handler = Arc::new(move |arrival, request| Box::pin(handler(arrival, request)));
         let mut tasks = JoinSet::new();
         loop {
-            let (socket, peer, permit) = tokio::select! {
+            let accepted = tokio::select! {
                 biased;
                 _ = drain.begun() => break,
                 Some(ended) = tasks.join_next() => {
@@ -105,17 +109,49 @@ impl Server {
                 }
                 accepted = self.accept(&listener) => accepted,
             };
-            let (shared, handler, drain) = (self.shared.clone(), handler.clone(), drain.clone());
-            let connection = Connection { shared, handler, drain, peer };
-            let open = Open::new(self.shared.clone(), permit);
-            let tls = tls.clone();
-            tasks.spawn(async move {
-                connection.serve(socket, tls).await;
-                drop(open);
-            });
+            tasks.spawn(self.serve(accepted, &tls, &handler, &drain));
         }
-        drop(listener);
+        for accepted in self.backlog(listener) {
+            tasks.spawn(self.serve(accepted, &tls, &handler, &drain));
+        }
         self.finish(tasks, &drain).await;
+    }
+
+    /// One connection to its end. Its task ends with the set that it is spawned on.
+    fn serve(
+        &self,
+        (socket, peer, permit): Accepted,
+        tls: &Option<Tls>,
+        handler: &Handler,
+        drain: &Drain,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (shared, settings) = (self.shared.clone(), self.shared.settings.load_full());
+        let open = Open::new(self.shared.clone(), permit);
+        let connection =
+            Connection { shared, settings, handler: handler.clone(), drain: drain.clone(), peer };
+        let tls = tls.clone();
+        async move {
+            connection.serve(socket, tls).await;
+            drop(open);
+        }
+    }
+
+    /// Closes the listener, but first takes those whom the kernel has accepted already: it would reset them.
+    fn backlog(&self, listener: TcpListener) -> Vec<Accepted> {
+        let Ok(listener) = listener.into_std() else { return Vec::new() };
+        let mut waiting = Vec::new();
+        while let Ok(permit) = self.shared.places.clone().try_acquire_owned()
+            && let Ok((socket, peer)) = listener.accept()
+        {
+            let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+            waiting.extend(socket.ok().map(|socket| (socket, peer, Some(permit))));
+        }
+        waiting
+    }
+
+    /// Takes new settings: they hold for every connection accepted from now on, but `max_connections` stays.
+    pub fn reconfigure(&self, settings: ServerSettings) {
+        self.shared.settings.store(Arc::new(settings));
     }
 
     /// Connections open now, handshakes included.
@@ -134,7 +170,7 @@ impl Server {
     }
 
     /// Waits for a free place first, so that a full server leaves clients in the kernel's backlog.
-    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+    async fn accept(&self, listener: &TcpListener) -> Accepted {
         let mut pause = SHORTEST_PAUSE;
         // Nobody closes this semaphore.
         let permit = self.shared.places.clone().acquire_owned().await.ok();

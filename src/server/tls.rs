@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 use super::ca::LocalCa;
 use super::fault::Fault;
 use super::pem;
-use super::validity::expires_at;
+use super::validity::{begins_at, expires_at};
 use crate::clock::Clock;
 
 /// The certificates a listener shows, chosen by SNI; the first is for clients without SNI or with an unknown name.
@@ -36,10 +36,10 @@ pub struct CertificateFiles {
     pub key_file: PathBuf,
 }
 
-/// What a listener needs to speak TLS. Cheap to clone.
+/// What a listener needs to speak TLS. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    pub(super) config: Arc<ServerConfig>,
+    config: Arc<ArcSwap<ServerConfig>>,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,8 @@ impl Certificates {
     /// Reads the operator's certificates; the first is the default.
     ///
     /// # Errors
-    /// Names the file and what is wrong with it: unreadable, not PEM, empty, expired, not the certificate's key.
+    /// Names the file and what is wrong with it: unreadable, not PEM, empty, expired, not
+    /// yet valid, not the certificate's key.
     pub fn from_files(first: &CertificateFiles, others: &[CertificateFiles]) -> Result<Self, Fault> {
         let clock = Clock::system();
         let default = Identity::read(first, clock.wall())?;
@@ -154,7 +155,16 @@ impl Tls {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.max_early_data_size = 0;
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(refused)?;
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(ArcSwap::from_pointee(config)) })
+    }
+
+    /// Asks clients for what `fresh` asks for, from the next handshake on; tickets given before are worth nothing then.
+    pub fn replace(&self, fresh: &Self) {
+        self.config.store(fresh.config.load_full());
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        self.config.load_full()
     }
 }
 
@@ -188,6 +198,10 @@ impl Identity {
         let expires_at = key.end_entity_cert().and_then(expires_at).map_err(malformed)?;
         if expires_at <= now {
             return Err(Fault::Expired { file: cert_file.clone(), at: expires_at });
+        }
+        let begins_at = key.end_entity_cert().map(|leaf| begins_at(leaf)).map_err(malformed)?;
+        if let Some(from) = begins_at.filter(|from| *from > now) {
+            return Err(Fault::NotYetValid { file: cert_file.clone(), from });
         }
         Ok(Self { key: Arc::new(key), expires_at })
     }

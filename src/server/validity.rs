@@ -1,4 +1,4 @@
-//! Until when a certificate is good, and whether an issuer's certificate vouches for another one.
+//! From and until when a certificate is good, and whether an issuer's certificate vouches for another one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,15 +16,30 @@ use rustls::{CertificateError, Error, RootCertStore};
 /// # Errors
 /// What the verifier says of a certificate that is none.
 pub(super) fn expires_at(certificate: &CertificateDer<'_>) -> Result<SystemTime, Error> {
-    let end_of_time = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
-    let name = ServerName::try_from("localhost").map_err(|_| Error::General("no name to ask for".into()))?;
-    match verifier(certificate)?.verify_server_cert(certificate, &[], &name, &[], end_of_time) {
+    match verdict_at(certificate, u64::MAX) {
         Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
             Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.as_secs()))
         }
         Err(error) => Err(error),
         Ok(_) => Err(Error::General("the certificate never expires".into())),
     }
+}
+
+/// The begin of a certificate's validity, UTC; the verifier is asked about the begin of time. None if it was
+/// valid even then.
+pub(super) fn begins_at(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    match verdict_at(certificate, 0) {
+        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(not_before.as_secs()))
+        }
+        _ => None,
+    }
+}
+
+fn verdict_at(certificate: &CertificateDer<'_>, seconds: u64) -> Result<(), Error> {
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let name = ServerName::try_from("localhost").map_err(|_| Error::General("no name to ask for".into()))?;
+    verifier(certificate)?.verify_server_cert(certificate, &[], &name, &[], at).map(|_| ())
 }
 
 /// Whether a client that trusts `root` alone accepts `leaf` as `name` now: signature, dates, constraints, usage.

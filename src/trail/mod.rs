@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::time::Instant;
@@ -21,7 +22,9 @@ use crate::words::Outcome;
 
 mod counts;
 mod followed;
+mod line;
 mod remembered;
+mod trace;
 
 use followed::Followed;
 use remembered::refusal_reason;
@@ -41,6 +44,8 @@ struct Record {
     started_at: Instant,
     tracking_id: HeaderValue,
     webex_tracking_id: Option<HeaderValue>,
+    trace_id: String,
+    upstream: Option<Authority>,
     method: Method,
     path: String,
     route: RouteId,
@@ -80,17 +85,20 @@ enum Content {
 }
 
 impl Trail {
-    /// Begins the record of a request. Query strings are left out: they carry addresses and names.
-    pub fn begin(metrics: Arc<Metrics>, head: &Parts) -> Self {
-        Self::of(metrics, head, Asker::Client)
+    /// Begins the record of a request, and has its head carry the trace that the record names. Query strings are left
+    /// out: they carry addresses and names.
+    pub fn begin(metrics: Arc<Metrics>, head: &mut Parts) -> Self {
+        let trace_id = trace::adopt(&mut head.headers);
+        Self::of(metrics, head, trace_id, Asker::Client)
     }
 
-    /// Begins the record of a request that nobody waits for: the cache makes it by itself.
+    /// Begins the record of a request that nobody waits for: the cache makes it by itself, in its asker's trace.
     pub fn begin_aside(metrics: Arc<Metrics>, head: &Parts) -> Self {
-        Self::of(metrics, head, Asker::Cache)
+        let trace_id = trace::adopt(&mut head.headers.clone());
+        Self::of(metrics, head, trace_id, Asker::Cache)
     }
 
-    fn of(metrics: Arc<Metrics>, head: &Parts, asker: Asker) -> Self {
+    fn of(metrics: Arc<Metrics>, head: &Parts, trace_id: String, asker: Asker) -> Self {
         let own_id = || {
             let id = format!("TOLLGATE_{}", uuid::Uuid::new_v4().as_hyphenated());
             HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("TOLLGATE"))
@@ -101,6 +109,8 @@ impl Trail {
                 started_at: Instant::now(),
                 tracking_id: head.headers.get(TRACKING_ID).cloned().unwrap_or_else(own_id),
                 webex_tracking_id: None,
+                trace_id,
+                upstream: None,
                 method: head.method.clone(),
                 path: head.uri.path().to_owned(),
                 route: RouteId::OTHER,
@@ -133,6 +143,7 @@ impl Trail {
     pub fn routed(&mut self, route: &Route) {
         self.with(|record| {
             record.route = route.id();
+            record.upstream = Some(route.upstream().authority.clone());
             record.access = route.family().access;
             if route.kind() == Kind::Webex && route.family().segment != "contents" {
                 record.content = Content::Webex;
@@ -211,6 +222,7 @@ impl Trail {
                 let reason = match refused.reason {
                     Reason::Deadline => "deadline",
                     Reason::Full => "full",
+                    Reason::Shutdown => "shutdown",
                 };
                 record.metrics.queue_refused.with_label_values(&[reason]).inc();
             }
@@ -269,31 +281,6 @@ impl Record {
     fn outcome(&self) -> Outcome {
         self.note.map_or(Outcome::Refused, Note::outcome)
     }
-
-    fn log(&self, total: Duration) {
-        tracing::info!(
-            request_id = %shown(&self.tracking_id),
-            webex_tracking_id = self.webex_tracking_id.as_ref().map(shown),
-            route = self.route.as_str(),
-            tenant = self.tenant.as_ref().map(|pass| match pass.name() {
-                Some(name) => name.to_string(),
-                None => pass.tenant().to_string(),
-            }),
-            outcome = self.outcome().as_str(),
-            http.method = self.method.as_str(),
-            http.path = %self.path.escape_default(),
-            http.status = self.status.map(|status| status.as_u16()),
-            wait_ms = millis(self.waited),
-            observed_wait_ms = self.observed.map(millis),
-            upstream_ms = millis(self.upstream_for),
-            total_ms = millis(total),
-            attempts = self.attempts,
-            retry_after = self.retry_after.map(|wait| wait.as_secs()),
-            bytes = self.bytes,
-            error = self.error.as_deref(),
-            "request"
-        );
-    }
 }
 
 /// Ends with the answer's last byte, with its failure, or with the client's departure.
@@ -302,14 +289,7 @@ impl Drop for Record {
         let total = self.started_at.elapsed();
         self.settle_replay(if self.status.is_some() { "failed" } else { "gone" });
         match self.asker {
-            Asker::Cache => tracing::debug!(
-                request_id = %shown(&self.tracking_id),
-                route = self.route.as_str(),
-                attempts = self.attempts,
-                upstream_ms = millis(self.upstream_for),
-                error = self.error.as_deref(),
-                "revalidation"
-            ),
+            Asker::Cache => self.log_aside(),
             Asker::Client => {
                 self.count(total);
                 self.remember();
@@ -317,13 +297,4 @@ impl Drop for Record {
             }
         }
     }
-}
-
-/// A stranger's bytes, in a form that cannot break a log line.
-fn shown(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).escape_default().to_string()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

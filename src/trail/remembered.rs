@@ -42,6 +42,7 @@ pub(super) fn refusal_reason(problem: &Problem) -> RefusalReason {
         Problem::Refused(refused) => match refused.reason {
             Reason::Deadline => RefusalReason::Deadline,
             Reason::Full => RefusalReason::Full,
+            Reason::Shutdown => RefusalReason::Shutdown,
         },
     }
 }

@@ -58,6 +58,14 @@ async fn a_day(world: &World) {
     let form = bot.clone().with("content-type", "application/x-www-form-urlencoded");
     assert_eq!(form.send("POST", "/v1/access_token", grant).await.status, 200);
     assert_eq!(world.bot(&format!("expired-{CANARY}")).get("/v1/people/me").await.status, 401);
+    for path in [format!("/v1/webhooks/incoming/{CANARY}"), format!("/v1/{CANARY}")] {
+        assert_eq!(bot.send("POST", &path, Body::whole(CANARY)).await.status, 404);
+    }
+    let odd = bot.clone().with("traceparent", CANARY).with("priority", CANARY).with("prefer", CANARY);
+    assert_eq!(odd.get("/v1/people/me").await.status, 200);
+    let answer = json!({"status": 404, "headers": {"x-secret": CANARY, "set-cookie": CANARY}, "body": {"message": CANARY}});
+    world.force(json!([answer]));
+    assert_eq!(bot.get("/v1/people/me").await.status, 404);
     let twice = bot.clone().with("authorization", &format!("Basic {CANARY}"));
     assert_eq!(twice.get("/v1/people/me").await.status, 400);
     assert_eq!(bot.clone().at("evil.example").get("/v1/people/me").await.status, 421);

@@ -261,7 +261,7 @@
 
   const REASONS = {
     api: "429 passed on", deadline: "no turn in time", full: "line full", request: "bad request",
-    unlisted: "token not listed", upstream: "API unreachable",
+    shutdown: "Tollgate ends", unlisted: "token not listed", upstream: "API unreachable",
   };
   const showRefusals = (status) => {
     const rows = status.refusals.slice(0, 12).map((one) => ({

@@ -129,7 +129,7 @@ fn a_rule_of_the_cache_names_its_route_and_its_time() {
     let route = RouteId::named("/v1/team/memberships/{id}").unwrap();
     assert_eq!(config.cache_rules, [RouteTtl { route, ttl: Duration::from_secs(60) }]);
     let other = load(&file(&text.replace("1m", "2m"))).unwrap();
-    assert_eq!(other.differs_in(&config), ["cache"]);
+    assert_eq!(other.differs_in(&config), ["cache.rule"]);
     assert_eq!(other.differs_in(&other), Vec::<&str>::new());
 }
 

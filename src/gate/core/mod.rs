@@ -15,6 +15,7 @@ use super::ceiling::{Ceiling, Ceilings};
 mod ask;
 mod closing;
 mod check;
+mod last;
 mod line;
 mod node;
 mod scope;
@@ -80,6 +81,8 @@ pub enum Reason {
     Deadline,
     /// The line is as long as it may be, and this is the longest part of it.
     Full,
+    /// Its turn would come after the end of the process.
+    Shutdown,
 }
 
 /// What a waiter is told.
@@ -109,6 +112,8 @@ pub struct Core<W> {
     flights: Slab<InFlight>,
     /// When the next narrow gate may be tried; none while no such gate is closed.
     probe_at: Option<Instant>,
+    /// From then on nobody goes; none while the process is to live on.
+    end_at: Option<Instant>,
     next_number: u64,
     next_turn: u64,
 }
@@ -133,6 +138,7 @@ impl<W> Core<W> {
             has_egress_place: false,
             flights: Slab::new(),
             probe_at: None,
+            end_at: None,
             next_number: 0,
             next_turn: 0,
             settings,
@@ -160,6 +166,9 @@ impl<W> Core<W> {
         let wait = self.projected_wait(now, &ask);
         if now.checked_add(wait).is_none_or(|turn_at| turn_at > ask.deadline) {
             return Err((reach, Verdict::Refused(Reason::Deadline, wait)));
+        }
+        if self.is_too_late(now, wait) {
+            return Err((reach, Verdict::Refused(Reason::Shutdown, wait)));
         }
         let (waiting, bytes) = self.lines.held_by(ask.line);
         let is_replay = ask.standing == Standing::Replay;
@@ -205,6 +214,7 @@ impl<W> Core<W> {
     ///
     /// Returns when to ask again; `None` if only a new event can change anything.
     pub fn release(&mut self, now: Instant, offer: Offer<'_, W>) -> Option<Instant> {
+        self.give_up_at_the_end(now, offer);
         if let Some(reopens_at) = self.reopens_at() {
             self.give_up(now, reopens_at, offer);
         }
@@ -213,7 +223,8 @@ impl<W> Core<W> {
         let narrow_at = self.probe_narrow(now, offer);
         // After everybody had his chance: who would not wait at all has it only now.
         self.give_up(now, now + Duration::from_nanos(1), offer);
-        [next_at, narrow_at, self.lines.next_wake_at(), self.lines.next_deadline_at()]
+        let end_at = self.end_at.filter(|_| self.lines.waiting() > 0);
+        [next_at, narrow_at, self.lines.next_wake_at(), self.lines.next_deadline_at(), end_at]
             .into_iter()
             .flatten()
             .min()

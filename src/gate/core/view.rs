@@ -133,7 +133,7 @@ impl<W> Core<W> {
     /// Takes new settings; what was learned and everyone in line stay.
     pub fn reconfigure(&mut self, now: Instant, settings: super::CoreSettings) {
         self.scopes.set(settings.scope);
-        self.ceilings = super::Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings);
+        self.ceilings.set(settings.ceiling, &settings.tenant_ceilings);
         self.egress.set_limits(now, settings.pin, settings.burst);
         for gate in self.gates.values_mut() {
             gate.set_limits(now, settings.pin, settings.burst);

@@ -14,6 +14,9 @@ use crate::server::tls::{CertificateFiles, Certificates, Tls};
 fn files(dir: &Path, name: &str, year: i32) -> CertificateFiles {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_after = date_time_ymd(year, 1, 1);
+    if year > 3000 {
+        params.not_before = date_time_ymd(year - 1, 1, 1);
+    }
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     let files = CertificateFiles {
@@ -53,6 +56,7 @@ fn a_fault_names_the_file_and_what_is_wrong() {
     let good = files(dir.path(), "good.example", 2090);
     let other = files(dir.path(), "other.example", 2090);
     let old = files(dir.path(), "old.example", 2001);
+    let early = files(dir.path(), "early.example", 3002);
     let write = |name: &str, text: &str| -> PathBuf {
         let path = dir.path().join(name);
         fs::write(&path, text).unwrap();
@@ -60,6 +64,7 @@ fn a_fault_names_the_file_and_what_is_wrong() {
     };
     let cases = [
         (old.cert_file, old.key_file, "old.example-2001.pem expired on Mon, 01 Jan 2001"),
+        (early.cert_file, early.key_file, "early.example-3002.pem is not valid before Thu, 01 Jan 3001"),
         (good.cert_file.clone(), other.key_file, "does not belong to the certificate in"),
         (good.key_file.clone(), good.key_file.clone(), "good.example-2090.key holds no certificate"),
         (good.cert_file.clone(), good.cert_file.clone(), "good.example-2090.pem holds no private key"),

@@ -10,6 +10,7 @@ use crate::words::TenantId;
 use super::Turn;
 use super::ask::{Ask, Class, Order};
 
+mod expected;
 mod parts;
 mod turns;
 

@@ -6,6 +6,7 @@ use crate::gate::Wait;
 use crate::gate::signal::Signal;
 use crate::route::{Access, Family};
 
+mod last;
 mod laws;
 mod order;
 mod reach;
