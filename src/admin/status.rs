@@ -26,9 +26,9 @@ pub(super) fn page(view: &View, history: &Value) -> Value {
         "ready": view.readiness == Readiness::Ready,
         "gate": gate(&gauges.gate, names),
         "cache": {
-            "entries": gauges.cache_entries,
-            "bytes": gauges.cache_bytes,
-            "evictions": gauges.cache_evictions,
+            "entries": gauges.cache.entries,
+            "bytes": gauges.cache.bytes,
+            "evictions": gauges.cache.evicted,
             "hit_ratio": hit_ratio(recent),
             "calls_saved": recent.calls_saved,
             "bytes_saved": recent.bytes_saved,

@@ -325,8 +325,9 @@ async fn status_says_who_waits_and_until_when_the_gate_is_closed() {
     assert_eq!(
         gate["lines"],
         json!([
-            {"tenant": "alerts", "waiting": 2, "oldest_waited_seconds": 1.5},
-            {"tenant": "strangers", "waiting": 1, "oldest_waited_seconds": 0.25},
+            { "tenant": "strangers", "waiting": 5, "oldest_waited_seconds": 2.0 },
+            { "tenant": "alerts", "waiting": 2, "oldest_waited_seconds": 3.0 },
+            { "tenant": "020202020202", "waiting": 1, "oldest_waited_seconds": 4.0 },
         ])
     );
     assert_eq!(

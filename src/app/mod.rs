@@ -4,27 +4,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::uri::Authority;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admin::{AdminToken, Readiness, View};
+use crate::admin::AdminToken;
 use crate::cache::{self, Writer};
 use crate::clock::Clock;
 use crate::config::{Config, Shutdown};
 use crate::gate::{Ending, Gate};
-use crate::metrics::{self, Gauges, Metrics};
+use crate::metrics::{self, Metrics};
 use crate::proxy::Proxy;
 use crate::server::ca::Origin;
 use crate::server::drain::{Drain, DrainTrigger};
-use crate::server::tls::Certificates;
 use crate::server::{self, Server};
 use crate::upstream::{self, Client, ExtraCa};
 
 mod build;
+mod listeners;
 pub mod logs;
 mod memory;
 mod notify;
@@ -32,10 +31,13 @@ mod operators;
 mod reload;
 mod state;
 mod tls;
+mod view;
 
+pub use self::listeners::Bound;
 pub use self::notify::Supervisor;
 pub use self::reload::{Order, Orders, Reloader, Source, Trigger};
 
+use self::listeners::Listeners;
 use self::memory::Memory;
 use self::notify::Stage;
 use self::reload::{Rooms, Seen};
@@ -77,19 +79,6 @@ pub enum Fault {
     Upstream(upstream::Fault),
 }
 
-/// The addresses in use; ports that were 0 are the real ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
-    /// Bots, over TLS.
-    pub https: Option<SocketAddr>,
-    /// Bots, in the clear.
-    pub http: Option<SocketAddr>,
-    /// Operators.
-    pub admin: SocketAddr,
-    /// Metrics and probes alone.
-    pub metrics: Option<SocketAddr>,
-}
-
 /// A process that listens. [`App::run`] serves.
 ///
 /// # Drop
@@ -115,14 +104,6 @@ pub struct App {
     supervisor: Arc<Supervisor>,
 }
 
-#[derive(Debug)]
-struct Listeners {
-    https: Option<TcpListener>,
-    http: Option<TcpListener>,
-    admin: Option<TcpListener>,
-    metrics: Option<TcpListener>,
-}
-
 impl App {
     /// Binds and builds everything; nothing is served yet. `extra_ca` is trusted instead of `upstream.ca_file`.
     /// Without a `source` the configuration stays as it is.
@@ -136,12 +117,7 @@ impl App {
     ) -> Result<Self, Fault> {
         let seen = Seen::of(config);
         state::make(&config.state_dir)?;
-        let listeners = Listeners {
-            https: listen(config.listen.https).await?,
-            http: listen(config.listen.http).await?,
-            admin: Some(bind(config.admin.listen).await?),
-            metrics: listen(config.admin.metrics_listen).await?,
-        };
+        let listeners = Listeners::bind(config).await?;
         let bound = listeners.bound(config.admin.listen)?;
         let own = [bound.https, bound.http].into_iter().flatten();
         let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
@@ -269,52 +245,6 @@ impl App {
         };
         tokio::join!(https, http);
     }
-
-    /// Reads the rooms' gauges at the moment it is called.
-    fn look(&self, is_draining: Arc<AtomicBool>) -> impl Fn() -> View + Clone + Send + Sync + 'static {
-        let (proxy, server) = (Arc::clone(&self.proxy), self.server.clone());
-        let certificates = self.shown.as_ref().map(|shown| Arc::clone(&shown.certificates));
-        let (upstream, started_at) = (Arc::clone(&self.upstream), self.started_at);
-        move || View {
-            now: proxy.clock.now(),
-            wall: proxy.clock.wall(),
-            up_for: started_at.elapsed(),
-            upstream: Arc::clone(&upstream),
-            recent: proxy.metrics.recent().look(proxy.clock.now()),
-            gauges: gauges(&proxy, &server, certificates.as_deref()),
-            names: proxy.doorman.names(),
-            readiness: if is_draining.load(Ordering::Relaxed) {
-                Readiness::Draining
-            } else {
-                Readiness::Ready
-            },
-        }
-    }
-}
-
-impl Listeners {
-    fn bound(&self, admin: SocketAddr) -> Result<Bound, Fault> {
-        let at = |listener: &TcpListener| {
-            listener.local_addr().map_err(|source| Fault::Bind { address: admin, source })
-        };
-        Ok(Bound {
-            https: self.https.as_ref().map(at).transpose()?,
-            http: self.http.as_ref().map(at).transpose()?,
-            admin: self.admin.as_ref().map_or(Ok(admin), at)?,
-            metrics: self.metrics.as_ref().map(at).transpose()?,
-        })
-    }
-}
-
-async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fault> {
-    match address {
-        Some(address) => bind(address).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
-    TcpListener::bind(address).await.map_err(|source| Fault::Bind { address, source })
 }
 
 /// The rooms alone, for a diagnosis: nothing listens, nothing is written, and tenants get ids of their own.
@@ -356,25 +286,6 @@ async fn leave(gate: &Gate, trigger: &DrainTrigger, shutdown: &Shutdown) {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
-fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certificates>) -> Gauges {
-    let cache = proxy.cache.glance();
-    let ends = certificates.and_then(|certificates| certificates.not_after().duration_since(UNIX_EPOCH).ok());
-    Gauges {
-        taken_at: proxy.clock.now(),
-        gate: proxy.gate.glance(),
-        spool_bytes: proxy.spool.bytes_held() as f64,
-        cache_entries: cache.entries as f64,
-        cache_bytes: cache.bytes as f64,
-        cache_evictions: cache.evicted,
-        connections: server.connections() as f64,
-        upstream_connections: proxy.transport.connections() as f64,
-        tls_handshake_failures: server.handshake_failures(),
-        panics: server.panics(),
-        certificate_not_after: ends.map(|ends| ends.as_secs_f64()),
-    }
 }
 
 /// A request whose turn comes just before the end of the drain still gets its answer; at most as long again as the drain.

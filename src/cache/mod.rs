@@ -125,7 +125,7 @@ pub enum Purge {
 }
 
 /// The cache at a glance, for status and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance {
     /// Attachments, proofs and answers in memory.
     pub entries: u64,

@@ -11,6 +11,7 @@ use prometheus::{
 };
 use tokio::time::Instant;
 
+use crate::cache;
 use crate::gate::{Glance, Level};
 use crate::rewrite::FailureCode;
 use crate::server::HandshakeFailure;
@@ -42,12 +43,8 @@ pub struct Gauges {
     pub gate: Glance,
     /// Bytes of request bodies in files.
     pub spool_bytes: f64,
-    /// Answers kept.
-    pub cache_entries: f64,
-    /// Bytes kept.
-    pub cache_bytes: f64,
-    /// Answers dropped to make room, since start.
-    pub cache_evictions: u64,
+    /// What is kept, and what had to leave.
+    pub cache: cache::Glance,
     /// Client connections.
     pub connections: f64,
     /// Connections to the API.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec};
 
+use crate::cache;
 use crate::gate::{GateView, Glance, Level};
 use crate::words::TenantId;
 
@@ -27,6 +28,9 @@ pub(super) struct Pulled {
     cache_entries: Gauge,
     cache_bytes: Gauge,
     cache_evictions: IntCounterVec,
+    cache_disk_entries: Gauge,
+    cache_disk_bytes: Gauge,
+    cache_disk_faults: IntCounterVec,
     connections: Gauge,
     upstream_connections: Gauge,
     handshake_failures: IntCounterVec,
@@ -78,6 +82,13 @@ impl Pulled {
                 "Answers dropped to make room",
                 &["reason"],
             )?,
+            cache_disk_entries: series.gauge("cache_disk_entries", "Attachments kept on disk")?,
+            cache_disk_bytes: series.gauge("cache_disk_bytes", "Bytes of their files")?,
+            cache_disk_faults: series.counters(
+                "cache_disk_faults_total",
+                "Attachments not kept on disk, or lost there",
+                &["reason"],
+            )?,
             connections: series.gauge("connections", "Client connections open")?,
             upstream_connections: series.gauge("upstream_connections", "Connections to the API open")?,
             handshake_failures: series.counters(
@@ -100,9 +111,7 @@ impl Pulled {
         self.gate(&gauges.gate);
         self.rates(&gauges.gate);
         self.spool.set(gauges.spool_bytes);
-        self.cache_entries.set(gauges.cache_entries);
-        self.cache_bytes.set(gauges.cache_bytes);
-        raise(&self.cache_evictions.with_label_values(&["size"]), gauges.cache_evictions);
+        self.cache(&gauges.cache);
         self.connections.set(gauges.connections);
         self.upstream_connections.set(gauges.upstream_connections);
         for (reason, total) in &gauges.tls_handshake_failures {
@@ -113,6 +122,20 @@ impl Pulled {
         if let Some(not_after) = gauges.certificate_not_after {
             self.certificate_not_after.with_label_values::<&str>(&[]).set(not_after);
         }
+    }
+
+    /// Without a disk tier its series stand at zero.
+    #[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
+    fn cache(&self, cache: &cache::Glance) {
+        let disk = cache.disk.unwrap_or_default();
+        self.cache_entries.set(cache.entries as f64);
+        self.cache_bytes.set(cache.bytes as f64);
+        self.cache_disk_entries.set(disk.entries as f64);
+        self.cache_disk_bytes.set(disk.bytes as f64);
+        raise(&self.cache_evictions.with_label_values(&["size"]), cache.evicted);
+        raise(&self.cache_evictions.with_label_values(&["disk_size"]), disk.evicted);
+        raise(&self.cache_disk_faults.with_label_values(&["io"]), disk.failures);
+        raise(&self.cache_disk_faults.with_label_values(&["queue"]), disk.dropped);
     }
 
     /// A tenant that is a label anyhow shows an empty line too.

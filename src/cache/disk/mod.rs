@@ -96,7 +96,7 @@ pub struct Found {
 }
 
 /// The disk tier at a glance, for status and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance {
     /// Contents that can be found.
     pub entries: u64,
