@@ -83,8 +83,12 @@ impl Problem {
         if let Some(wait) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, whole_seconds(wait));
         }
-        if matches!(self, Self::Route(route::Denied::BadHost)) {
-            // Who cannot name one host may not be the only one that speaks on this connection.
+        let is_last = matches!(
+            self,
+            Self::Refused(Refused { reason: Reason::Shutdown, .. }) | Self::Route(route::Denied::BadHost)
+        );
+        if is_last {
+            // The process ends; or who cannot name one host may not be the only one that speaks on this connection.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

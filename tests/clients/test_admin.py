@@ -242,19 +242,19 @@ def test_the_log_says_more_and_less_at_once(pair, token):
 
 
 def test_a_reload_says_what_changed_what_waits_and_what_is_wrong(pair):
-    _, proxy = pair(tables={"gate": {"max_wait": "20s"}})
+    _, proxy = pair(tables={"gate": {"max_wait": "20s"}, "reload": {"poll": ""}})
     path = proxy.folder / "tollgate.toml"
     good = path.read_text()
     assert order(proxy, "/-/reload") == (200, {"changed": [], "needs_restart": []})
     path.write_text(good.replace('"20s"', '"10s"') + "\n[limits]\nconnections = 77\n")
-    assert order(proxy, "/-/reload") == (200, {"changed": ["gate"], "needs_restart": ["limits"]})
+    assert order(proxy, "/-/reload") == (200, {"changed": ["gate.max_wait"], "needs_restart": ["limits.connections"]})
     path.write_text(good.replace('"20s"', '"20"') + "\n[gat]\n")
     status, told = order(proxy, "/-/reload")
     assert status == 422
     assert len(told["faults"]) == 2 and "gate.max_wait" in "".join(told["faults"]), told
     assert "tollgate_config_last_reload_successful 0" in proxy.metrics()
     path.write_text(good)
-    assert order(proxy, "/-/reload") == (200, {"changed": ["gate"], "needs_restart": []})
+    assert order(proxy, "/-/reload") == (200, {"changed": ["gate.max_wait"], "needs_restart": []})
     assert "tollgate_config_last_reload_successful 1" in proxy.metrics()
 
 

@@ -89,7 +89,7 @@ def test_who_gets_a_turn_in_time_is_served_and_the_others_are_told_at_once(pair,
 
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         jobs = [pool.submit(ask, number) for number in range(20)]
-        wait_until(lambda: "tollgate_queue_depth 19" in proxy.metrics() or "tollgate_queue_depth 20" in proxy.metrics())
+        wait_until(lambda: proxy.waiting() in (19, 20), what="the line")
         told_at = time.monotonic()
         ended = terminate(proxy)
         answers = [job.result() for job in jobs]
@@ -115,7 +115,7 @@ def test_the_metric_and_the_log_tell_who_was_refused(pair, token):
     proxy.bot(token).get(ME)
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         jobs = [pool.submit(proxy.bot(token).get, f"{ME}?n={number}") for number in range(10)]
-        wait_until(lambda: any(f"tollgate_queue_depth {depth}" in proxy.metrics() for depth in (8, 9, 10)))
+        wait_until(lambda: proxy.waiting() in (8, 9, 10), what="the line")
         ended = terminate(proxy)
         counts = []
         while len(counts) < 2 or counts[-1] != counts[-2] or not counts[-1]:
