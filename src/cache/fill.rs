@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 
 use super::budget::Lease;
 use super::growing::Growing;
@@ -31,7 +31,7 @@ pub(super) struct Fill<K> {
 
 /// How a fill ended.
 enum End {
-    Broken,
+    Broken(String),
     Whole,
 }
 
@@ -42,16 +42,19 @@ impl<K: FnOnce(Arc<[Bytes]>)> Fill<K> {
     /// # Drop
     /// Every reader's connection breaks.
     pub(super) async fn run(mut self) {
-        let mut broken = Broken(Some(&self.growing));
+        let mut broken = Broken(Some(&self.growing), "the fetch was given up".to_owned());
         let may_hold = |received| received <= self.max_bytes && self.lease.cover(received);
         let end = take(&mut self.body, &self.growing, (self.length, self.finish_percent), may_hold).await;
-        if matches!(end, End::Whole) {
-            // Kept first: a client that asks again as soon as it has the last byte must find it.
-            if let Some(chunks) = self.growing.whole() {
-                (self.keep)(chunks);
+        match end {
+            End::Broken(cause) => broken.1 = cause,
+            End::Whole => {
+                // Kept first: a client that asks again as soon as it has the last byte must find it.
+                if let Some(chunks) = self.growing.whole() {
+                    (self.keep)(chunks);
+                }
+                broken.0 = None;
+                self.growing.end();
             }
-            broken.0 = None;
-            self.growing.end();
         }
     }
 }
@@ -72,7 +75,7 @@ async fn take(
             is_held && length.is_some_and(|length| received * 100 >= length.saturating_mul(finish_percent));
         let frame = tokio::select! {
             biased;
-            () = growing.deserted(), if !is_worth_finishing => return End::Broken,
+            () = growing.deserted(), if !is_worth_finishing => return End::Broken("nobody reads it any more".to_owned()),
             frame = body.frame() => frame,
         };
         match frame {
@@ -88,21 +91,26 @@ async fn take(
                 }
                 growing.wake();
             }
-            Some(Err(_)) => return End::Broken,
-            // A library that lets a short body pass as whole must not make us keep it.
-            None if length.is_some_and(|length| length != received) => return End::Broken,
-            None => return End::Whole,
+            Some(Err(BodyError::Broken(_, cause))) => return End::Broken(cause.to_string()),
+            Some(Err(error)) => return End::Broken(error.to_string()),
+            None => match length {
+                // A library that lets a short body pass as whole must not make us keep it.
+                Some(length) if length != received => {
+                    return End::Broken(format!("{received} bytes came where {length} were announced"));
+                }
+                _ => return End::Whole,
+            },
         }
     }
 }
 
 /// Breaks the readers off, also when the task itself is dropped.
-struct Broken<'a>(Option<&'a Growing>);
+struct Broken<'a>(Option<&'a Growing>, String);
 
 impl Drop for Broken<'_> {
     fn drop(&mut self) {
         if let Some(growing) = self.0 {
-            growing.fail();
+            growing.fail(&self.1);
         }
     }
 }

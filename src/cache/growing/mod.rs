@@ -36,6 +36,8 @@ struct State {
     end: u64,
     trailers: Option<HeaderMap>,
     stage: Stage,
+    /// Why it broke.
+    cause: Arc<str>,
     readers: Slab<Reader>,
 }
 
@@ -70,6 +72,7 @@ impl Growing {
             end: 0,
             trailers: None,
             stage: Stage::Filling,
+            cause: Arc::default(),
             readers: Slab::new(),
         };
         Arc::new(Self { state: Mutex::new(state), moved: Notify::new(), length, lease })
@@ -144,9 +147,10 @@ impl Growing {
     }
 
     /// The body will never be whole: every reader's connection must break.
-    pub(super) fn fail(&self) {
+    pub(super) fn fail(&self, cause: &str) {
         let mut state = self.lock();
         state.stage = Stage::Broken;
+        state.cause = cause.into();
         state.wake();
     }
 
@@ -270,8 +274,7 @@ impl State {
                 Some(Some(Ok(Frame::data(bytes))))
             }
             (None, Stage::Broken) => {
-                let cause = "the answer that others read as well was broken off";
-                Some(Some(Err(BodyError::Broken(Side::Upstream, cause.into()))))
+                Some(Some(Err(BodyError::Broken(Side::Upstream, self.cause.as_ref().into()))))
             }
             (None, Stage::Whole) if !reader.has_trailers => {
                 reader.has_trailers = true;

@@ -69,10 +69,10 @@ fn a_break_reaches_every_reader_after_the_bytes_that_came() {
     let growing = Growing::new(None, None);
     let mut reader = growing.read().unwrap();
     growing.push(data("abc"));
-    growing.fail();
+    growing.fail("connection reset");
     let (read, end) = available(&mut reader);
     assert_eq!(read, "abc");
-    assert!(end.unwrap().unwrap_err().contains("broken off"));
+    assert_eq!(end.unwrap().unwrap_err(), "the upstream broke the body off: connection reset");
     assert!(growing.read().is_none(), "nobody joins a broken body");
 }
 
