@@ -23,7 +23,7 @@ if [[ ! -x usr/bin/prometheus || ! -x usr/bin/promtool ]]; then fetch prometheus
 if [[ ! -x usr/bin/alertmanager ]]; then
     fetch prometheus-alertmanager
     # Debian's reads its templates from /usr/share. This copy, alike but for that path, reads them below its working directory.
-    sed 's#/usr/share/prometheus/alertmanager#usr/share//prometheus/alertmanager#g' usr/bin/prometheus-alertmanager >made
+    LC_ALL=C sed 's#/usr/share/prometheus/alertmanager#usr/share//prometheus/alertmanager#g' usr/bin/prometheus-alertmanager >made
     chmod +x made
     mv made usr/bin/alertmanager
 fi
