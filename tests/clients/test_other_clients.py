@@ -100,7 +100,7 @@ def test_an_upload_that_is_refused_arrives_whole(run, sim, token, client, tmp_pa
 
 @pytest.fixture
 def events(sim, monkeypatch):
-    """Hands webex_bot events as its websocket would; the simulator, asked directly, is its catalogue and conversation."""
+    """Hands webex_bot events as its websocket would; the simulator is its catalogue and conversation."""
     import webex_bot.websockets.webex_websocket_client as client
 
     async def send(_):
