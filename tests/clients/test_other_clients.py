@@ -1,6 +1,7 @@
 """Clients as docs/clients.md sets them up: its very lines are what runs here."""
 
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -115,7 +116,12 @@ def events(sim, monkeypatch):
 
     monkeypatch.setattr(client, "WebexAPI", client.WebexAPI)
     monkeypatch.setattr(client, "DEFAULT_U2C_URL", f"{sim.http}/u2c/api/v1/catalog")
-    return hand
+    # The bot sets up logging for its whole process, which is ours.
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield hand
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def answering(keyword, reply):
