@@ -13,8 +13,8 @@ install_missing() {
     command -v chromium >/dev/null || missing+=(chromium)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-    if [[ ! -x target/prometheus/usr/bin/promtool ]]; then
-        step "apt-get download prometheus"
+    if [[ ! -x target/prometheus/usr/bin/promtool || ! -x target/prometheus/usr/bin/alertmanager ]]; then
+        step "apt-get download prometheus prometheus-alertmanager"
         bash tests/prometheus.sh
     fi
     if ((${#missing[@]} == 0)); then return; fi
