@@ -11,6 +11,7 @@ use tollgate::config;
 use tollgate::demo::{self, DemoSettings};
 use tollgate::doctor::{self, Finding};
 use tollgate::sim;
+use tollgate::upstream;
 
 use args::{RunArgs, fault};
 use look::{HealthArgs, StatusArgs};
@@ -53,7 +54,7 @@ enum Command {
     Doctor(RunArgs),
     /// Print the local CA's certificate
     #[command(after_help = CODES)]
-    Ca(RunArgs),
+    Ca(CaArgs),
     /// Print the SHA-256 of a token read from the standard input, for tenant.token_sha256
     #[command(after_help = CODES)]
     HashToken,
@@ -69,6 +70,16 @@ enum Command {
     /// Print a manual page, for man -l -
     #[command(after_help = CODES)]
     Man(ManArgs),
+}
+
+/// What is printed of the local CA.
+#[derive(Debug, Args)]
+struct CaArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// After the certificates that this machine trusts, for clients whose one CA file replaces all of them
+    #[arg(long)]
+    bundle: bool,
 }
 
 /// What the demonstration may be told.
@@ -119,10 +130,13 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     (FAILED, error.to_string())
 }
 
-fn ca(args: &RunArgs) -> Ended {
-    let file = args.load()?.state_dir.join("ca.pem");
+fn ca(args: &CaArgs) -> Ended {
+    let file = args.run.load()?.state_dir.join("ca.pem");
     let pem =
         std::fs::read_to_string(&file).map_err(|error| failed(format!("{}: {error}", file.display())))?;
+    if args.bundle {
+        say(&upstream::platform_roots().map_err(failed)?);
+    }
     say(&pem);
     Ok(())
 }

@@ -16,6 +16,7 @@ mod budget;
 mod client;
 mod connect;
 mod failed;
+mod platform;
 mod proxy;
 mod receiving;
 mod replay;
@@ -29,6 +30,7 @@ pub use attempts::{Attempts, Next, ReplaySettings, Replayer};
 pub use budget::RetryBudget;
 pub use client::Client;
 pub use failed::{Failed, Fault, Phase};
+pub use platform::platform_roots;
 pub use replay::{ReplayEvent, may_replay};
 pub use spool::{Parcel, ReceiveError, Spool, SpoolRoom, SpoolSettings};
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import subprocess
 import time
 
@@ -201,6 +202,19 @@ def test_codes_tell_a_failure_from_a_fault(tmp_path):
             done = run(*arguments)
             assert done.returncode == code, (arguments, done)
             assert "panicked" not in done.stderr
+
+
+def test_the_bundle_trusts_this_machine_s_roots_and_the_local_ca(pair):
+    _, proxy = pair()
+    ask = ["ca", "--config", proxy.folder / "tollgate.toml", "--state-dir", proxy.state]
+    own, bundle = run(*ask).stdout, run(*ask, "--bundle").stdout
+    assert own == proxy.ca.read_text() and bundle.endswith(own)
+    together = proxy.folder / "bundle.pem"
+    together.write_text(bundle)
+    trusted = ssl.create_default_context(cafile=together).get_ca_certs()
+    # A platform may list a root twice.
+    assert 20 < len(trusted) <= bundle.count("BEGIN CERTIFICATE")
+    assert requests.get(f"{proxy.base}/v1/people/me", verify=together, timeout=10).status_code == 401
 
 
 @pytest.mark.timeout(120)
