@@ -114,6 +114,7 @@ impl<T: Transport> Proxy<T> {
         let question = without_range(head);
         let errand = Errand { route, head: &question, parcel: Parcel::nothing() };
         let ticket = self.ticket(&errand, &slot);
+        let began_at = self.clock.now();
         let answer = match self.fetch(trail, errand, ticket).await {
             Ok((answer, _)) => answer,
             Err(problem) => {
@@ -121,7 +122,9 @@ impl<T: Transport> Proxy<T> {
                 return Err(problem);
             }
         };
-        match self.cache.prove(slot, (route, head), answer, patience).await {
+        let spent = self.clock.now().saturating_duration_since(began_at);
+        let left = patience.saturating_sub(spent);
+        match self.cache.prove(slot.after(spent), (route, head), answer, left).await {
             Proved::Fetch(slot) => {
                 self.fetch_and_keep(trail, Errand { route, head, parcel: Parcel::nothing() }, slot).await
             }

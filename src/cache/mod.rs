@@ -162,6 +162,8 @@ struct Query<'a> {
     manner: Manner,
     began_at: Instant,
     patience: Duration,
+    /// Before that.
+    spent: Duration,
 }
 
 impl Cache {
@@ -204,7 +206,8 @@ impl Cache {
             Ask::Bypass(_) => Lookup::Fetch(shared.write(route, pass, head)),
             Ask::Read(manner) => {
                 let began_at = shared.clock.now();
-                let query = Query { route, pass, head, manner, began_at, patience };
+                let spent = Duration::ZERO;
+                let query = Query { route, pass, head, manner, began_at, patience, spent };
                 let found = match route.rule() {
                     CacheRule::Contents => shared.lookup_content(&query).await,
                     CacheRule::Never | CacheRule::Standard => shared.lookup_standard(&query).await,
@@ -239,7 +242,8 @@ impl Cache {
         let began_at = self.shared.clock.now();
         // The proof is as fresh as any client can ask for.
         let manner = Manner { takes_kept: true, ..manner };
-        let query = Query { route, pass: &pass, head, manner, began_at, patience };
+        let spent = slot.spent();
+        let query = Query { route, pass: &pass, head, manner, began_at, patience, spent };
         self.shared.prove_content(&query, slot, answer).await
     }
 

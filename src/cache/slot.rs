@@ -25,7 +25,7 @@ pub struct Slot {
     pub(super) pass: Pass,
     pub(super) kind: Kind,
     pub(super) why: Why,
-    pub(super) followed_for: Duration,
+    pub(super) spent: Duration,
     pub(super) plan: Plan,
     /// Others wait for the answer.
     pub(super) lead: Option<Lead>,
@@ -124,7 +124,7 @@ impl Slot {
     }
 
     fn of(kind: Kind, pass: &Pass, why: Why, plan: Plan) -> Self {
-        Self { pass: pass.clone(), kind, why, followed_for: Duration::ZERO, plan, lead: None, proving: None }
+        Self { pass: pass.clone(), kind, why, spent: Duration::ZERO, plan, lead: None, proving: None }
     }
 
     /// For whom.
@@ -132,9 +132,15 @@ impl Slot {
         &self.pass
     }
 
-    /// How long the request waited for the answer to another one: it counts as time in line.
-    pub fn followed_for(&self) -> Duration {
-        self.followed_for
+    /// How long the request has waited already, for a proof or for the answer to another one: it counts as time in line.
+    pub fn spent(&self) -> Duration {
+        self.spent
+    }
+
+    /// The same, after so much more time.
+    pub fn after(mut self, more: Duration) -> Self {
+        self.spent += more;
+        self
     }
 
     /// What the cache did, if the answer is not kept.

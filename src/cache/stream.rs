@@ -72,7 +72,7 @@ impl Shared {
         let waited = self.clock.now().saturating_duration_since(query.began_at);
         let left = query.patience.saturating_sub(waited);
         let followed = tokio::time::timeout(left, flight.follow()).await;
-        slot.followed_for = self.clock.now().saturating_duration_since(query.began_at);
+        slot.spent = query.spent + self.clock.now().saturating_duration_since(query.began_at);
         followed.unwrap_or(Followed::Alone)
     }
 

@@ -209,7 +209,7 @@ impl Gate {
             line,
             turn,
             attempts: 0,
-            waited: slot.followed_for(),
+            waited: slot.spent(),
             observed: None,
         }
     }

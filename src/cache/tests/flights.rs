@@ -170,7 +170,21 @@ async fn a_follower_waits_no_longer_than_it_may_and_that_time_counts() {
     let _leader = world.ask("a", "GET", CONTENT, &[]).await;
     let follower = asks(&world, "a", CONTENT).await.unwrap();
     let Lookup::Fetch(slot) = follower.found else { panic!("not alone") };
-    assert_eq!(slot.followed_for(), SECOND * 25);
+    assert_eq!(slot.spent(), SECOND * 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_proof_counts_as_well() {
+    let world = World::webex();
+    let _leader = world.ask("a", "GET", CONTENT, &[]).await;
+    let asked = world.ask("b", "GET", CONTENT, &[]).await;
+    let Lookup::Prove(slot) = asked.found else { panic!("not a proof") };
+    let slot = slot.after(SECOND * 10);
+    let head = (&asked.route, &asked.head);
+    let Proved::Fetch(slot) = world.cache.prove(slot, head, answer(200, "bytes"), SECOND * 15).await else {
+        panic!("nobody has an answer yet")
+    };
+    assert_eq!(slot.spent(), SECOND * 25);
 }
 
 #[tokio::test(start_paused = true)]
