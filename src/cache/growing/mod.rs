@@ -81,8 +81,14 @@ impl Growing {
     /// All of it, as it was kept.
     pub(super) fn kept(chunks: &[Bytes]) -> Arc<Self> {
         let growing = Self::new(Some(chunks.iter().map(|chunk| wide(chunk.len())).sum()), None);
-        chunks.iter().for_each(|chunk| growing.push(Frame::data(chunk.clone())));
-        growing.end();
+        let mut state = growing.lock();
+        for bytes in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+            let from = state.end;
+            state.end += wide(bytes.len());
+            state.blocks.push_back(Block { from, bytes: bytes.clone() });
+        }
+        state.stage = Stage::Whole;
+        drop(state);
         growing
     }
 

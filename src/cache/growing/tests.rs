@@ -65,6 +65,16 @@ fn readers_start_at_the_first_byte_and_see_what_is_there_without_waiting_for_the
 }
 
 #[test]
+fn what_was_kept_is_read_again_without_a_copy() {
+    let chunks = [vec![b'a'; 300_000], vec![], vec![b'b'; 3]].map(Bytes::from);
+    let mut body = Growing::kept(&chunks).read().unwrap();
+    assert_eq!(body.size_hint().exact(), Some(300_003));
+    let first = poll_once(body.frame()).unwrap().unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first.as_ptr(), chunks[0].as_ptr());
+    assert_eq!(available(&mut body), ("bbb".to_owned(), Some(Ok(()))));
+}
+
+#[test]
 fn a_break_reaches_every_reader_after_the_bytes_that_came() {
     let growing = Growing::new(None, None);
     let mut reader = growing.read().unwrap();
