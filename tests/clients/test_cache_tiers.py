@@ -1,8 +1,11 @@
 """What the cache keeps on disk over a restart, what the operator has kept, and what a purge takes away."""
 
+import http.server
 import os
 import pathlib
 import stat
+import threading
+import time
 
 import pytest
 import requests
@@ -126,3 +129,39 @@ def test_a_purge_takes_what_is_kept_on_disk_as_well(pair, folder, token):
     sim.forget()
     proxy.bot(token).get(path)
     assert sim.count("GET", path) == 1
+
+
+class Failing(http.server.BaseHTTPRequestHandler):
+    """An origin that answers once, and then says that it is asked too often."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.asked += 1
+        fields = {"Cache-Control": "max-age=1, stale-if-error=60"} if self.server.asked == 1 else {"Retry-After": "20"}
+        self.send_response(200 if self.server.asked == 1 else 429)
+        for name, value in (fields | {"Content-Length": "4"}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"kept")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_what_is_kept_is_served_while_the_gate_is_closed(pair):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing) as origin:
+        origin.asked = 0
+        threading.Thread(target=origin.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{origin.server_port}"
+        _, proxy = pair(connect=None, upstream_ca=None, upstream=address, tables={"upstream": {"kind": "generic"}})
+        ask = {"headers": {"Prefer": "wait=0"}, "timeout": 10}
+        assert requests.get(f"{proxy.plain}/x", **ask).text == "kept"
+        time.sleep(2.1)
+        answers = [requests.get(f"{proxy.plain}/x", **ask) for _ in range(3)]
+        origin.shutdown()
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, "kept")] * 3
+    told = [answer.headers["Cache-Status"] for answer in answers]
+    assert "stale-if-error" in told[0], told
+    assert all("stale-while-gated" in status for status in told[1:]), told
+    assert origin.asked == 2, "a closed gate was passed"
