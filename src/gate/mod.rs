@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::admit::Pass;
 use crate::cache::Slot;
-use crate::route::{Family, Route};
+use crate::route::Route;
 use crate::words::TenantId;
 
 mod bucket;
@@ -17,23 +17,26 @@ mod ceiling;
 mod claim;
 pub mod core;
 mod ending;
+mod glance;
 mod learn;
 mod permit;
 mod pulse;
 mod roster;
 mod signal;
+mod ticket;
 
 pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
 pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
 pub use self::ending::Ending;
+pub use self::glance::Glance;
 pub use self::permit::{Permit, Receipt};
 pub use self::pulse::Pulse;
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};
+pub use self::ticket::Ticket;
 
-use self::claim::Claim;
-use self::core::{Ask, Core, Order, Place, Turn, Verdict};
+use self::core::{Core, Place, Verdict};
 use self::permit::Hold;
 use self::roster::Roster;
 
@@ -114,50 +117,6 @@ struct State {
 }
 
 type Reach = oneshot::Sender<Result<Permit, Refused>>;
-
-/// A client request's claim on the line: its turn and what is left of its time there.
-///
-/// Kept over replays: a refused request goes back to the head of its flow, and its time in line adds up.
-///
-/// # Drop
-/// The request is over: the next write of its flow may go.
-#[derive(Debug)]
-pub struct Ticket {
-    shared: Arc<Shared>,
-    claim: Claim,
-    line: TenantId,
-    turn: Turn,
-    attempts: u32,
-    waited: Duration,
-    observed: Option<Duration>,
-}
-
-/// The gate at a glance, for status and metrics.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Glance {
-    /// Whether requests are held back.
-    pub mode: Mode,
-    /// Requests in line.
-    pub waiting: usize,
-    /// How long the oldest in line has been there.
-    pub oldest_waited: Duration,
-    /// Every line with somebody in it, longest first.
-    pub lines: Vec<LineView>,
-    /// Requests between permit and answer.
-    pub in_flight: usize,
-    /// Whom a refusal stops.
-    pub scope: Scope,
-    /// The operator's ceiling for all tenants together, in requests per second.
-    pub ceiling_per_second: Option<f64>,
-    /// The widest gate.
-    pub egress: GateView,
-    /// How long the gates of each width have been closed since start, all gates together.
-    pub closed_for_total: [(Level, Duration); 4],
-    /// The narrower ones that are known.
-    pub gates: Vec<GateView>,
-    /// How far refusals reach, where that is proved.
-    pub verdicts: Vec<(Family, Level)>,
-}
 
 impl Gate {
     /// An open gate. [`Gate::run`] must run beside it, or nobody who waits is ever told.
@@ -293,28 +252,6 @@ impl Gate {
         let now = Instant::now();
         learned.into_iter().for_each(|fact| state.core.restore(now, fact));
     }
-
-    /// Lines, gates and verdicts as they are now.
-    pub fn glance(&self) -> Glance {
-        let now = Instant::now();
-        let state = self.shared.lock();
-        let core = &state.core;
-        Glance {
-            mode: state.mode,
-            waiting: core.waiting(),
-            oldest_waited: core
-                .oldest_joined_at()
-                .map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-            lines: core.lines(now),
-            in_flight: core.in_flight(),
-            scope: core.settings().scope,
-            ceiling_per_second: core.settings().ceiling.map(|ceiling| ceiling.rate),
-            egress: core.egress(now),
-            closed_for_total: Level::ALL.map(|level| (level, core.closed_for_total(now, level))),
-            gates: core.gates(now).collect(),
-            verdicts: core.verdicts(now).map(|(family, level, _)| (family, level)).collect(),
-        }
-    }
 }
 
 impl Refused {
@@ -322,41 +259,6 @@ impl Refused {
         let least =
             if reason == Reason::Shutdown { ending::SUCCESSOR_WITHIN } else { Duration::from_secs(1) };
         Self { reason, retry_after: wait.max(least) }
-    }
-}
-
-impl Ticket {
-    /// Time spent in line so far, over all attempts.
-    pub fn waited(&self) -> Duration {
-        self.waited
-    }
-
-    /// Time that the line would have meant for a request which passes it by; none if it does not.
-    pub fn observed(&self) -> Option<Duration> {
-        self.observed
-    }
-
-    fn ask(&self, now: Instant) -> Ask {
-        Ask {
-            path: self.claim.path,
-            line: self.line,
-            weight: self.claim.weight,
-            class: self.claim.class,
-            order: self.claim.order,
-            size: self.claim.size,
-            bytes: self.claim.bytes,
-            standing: if self.attempts == 0 { core::Standing::New } else { core::Standing::Replay },
-            deadline: now + self.claim.max_wait.saturating_sub(self.waited),
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.claim.order == Order::Strict {
-            let (ask, turn) = (self.ask(Instant::now()), self.turn);
-            self.shared.change(|core, _| core.finish(&ask, turn));
-        }
     }
 }
 

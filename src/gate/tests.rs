@@ -9,7 +9,7 @@ use http::Request;
 use crate::route::{Hosts, Kind, Router, RouterSettings};
 use crate::words::{Base, Scheme};
 
-use super::core::{Class, Size};
+use super::core::{Class, Order, Size};
 
 const SECOND: Duration = Duration::from_secs(1);
 

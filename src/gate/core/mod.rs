@@ -7,10 +7,7 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
-use crate::words::TenantId;
-
-use super::bucket::Rate;
-use super::ceiling::{Ceiling, Ceilings};
+use super::ceiling::Ceilings;
 
 mod ask;
 mod closing;
@@ -19,12 +16,16 @@ mod last;
 mod line;
 mod node;
 mod scope;
+mod settings;
+mod verdict;
 mod view;
 
 pub use ask::{Ask, Class, Order, Path, RoomKey, Size, Standing};
 pub use line::Place;
 pub use node::Phase;
 pub use scope::{Level, NodeKey, Scope};
+pub use settings::CoreSettings;
+pub use verdict::{Flight, Offer, Reason, Verdict};
 pub use view::{GateView, Learned, LineView};
 
 use check::{check, check_ceiling, check_gates, is_open, levels};
@@ -32,70 +33,9 @@ use line::{Check, Entry, Lines};
 use node::{Doubt, Node, Pass};
 use scope::Scopes;
 
-/// What the scheduler must know.
-#[derive(Debug, Clone)]
-pub struct CoreSettings {
-    /// Whom a refusal stops.
-    pub scope: Scope,
-    /// The first rate tried.
-    pub start_rate: Rate,
-    /// Learning never goes above this: the operator's pin.
-    pub pin: Rate,
-    /// How many requests may go at once after a pause.
-    pub burst: u32,
-    /// The whole egress' fixed ceiling, besides what is learned.
-    pub ceiling: Option<Ceiling>,
-    /// Fixed ceilings of tenants.
-    pub tenant_ceilings: Vec<(TenantId, Ceiling)>,
-    /// Requests in flight at once.
-    pub max_in_flight: usize,
-    /// Requests in line, all tenants together.
-    pub max_waiting: usize,
-    /// Decoded bytes in line, all tenants together.
-    pub max_waiting_bytes: u64,
-    /// Requests in line of one tenant.
-    pub max_tenant_waiting: u32,
-    /// Decoded bytes in line of one tenant.
-    pub max_tenant_bytes: u64,
-    /// Gates of tenants, families and rooms that are remembered.
-    pub max_gates: usize,
-    /// A stated wait is honoured up to this.
-    pub max_gate: Duration,
-}
-
 /// Arrival order: lower goes first within a flow. Kept across a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Turn(u64);
-
-/// One request that has left the line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Flight {
-    index: usize,
-    number: u64,
-}
-
-/// Why a request may not wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Its turn would come after its deadline.
-    Deadline,
-    /// The line is as long as it may be, and this is the longest part of it.
-    Full,
-    /// Its turn would come after the end of the process.
-    Shutdown,
-}
-
-/// What a waiter is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Send now.
-    Go(Flight),
-    /// Not in time; a retry after this long would be.
-    Refused(Reason, Duration),
-}
-
-/// Tells a waiter its verdict; false if nobody was there to hear it.
-pub type Offer<'a, W> = &'a mut dyn FnMut(W, Verdict) -> bool;
 
 /// The scheduler of one upstream. `W` is whatever reaches a waiter.
 #[derive(Debug)]

@@ -3,8 +3,11 @@
 use super::*;
 
 use crate::gate::Wait;
+use crate::gate::bucket::Rate;
+use crate::gate::ceiling::Ceiling;
 use crate::gate::signal::Signal;
 use crate::route::{Access, Family};
+use crate::words::TenantId;
 
 mod last;
 mod laws;
