@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{Request, Response};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -111,7 +111,7 @@ impl<T: Transport> Proxy<T> {
         slot: Slot,
         patience: Duration,
     ) -> Result<Response<Body>, Problem> {
-        let question = without_range(head);
+        let question = Cache::proof_question(head);
         let errand = Errand { route, head: &question, parcel: Parcel::nothing() };
         let ticket = self.ticket(&errand, &slot);
         let began_at = self.clock.now();
@@ -263,21 +263,4 @@ impl<T: Transport> Proxy<T> {
         trail.answered(answer.response.status(), sent_at.elapsed(), signal, closed);
         Ok(answer.response)
     }
-}
-
-/// The HEAD that asks for a proof: whether this tenant may have the whole, whatever part of it the client wants.
-fn without_range(head: &Parts) -> Parts {
-    let mut question = head.clone();
-    question.method = Method::HEAD;
-    for name in [
-        header::RANGE,
-        header::IF_RANGE,
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-    ] {
-        question.headers.remove(name);
-    }
-    question
 }

@@ -51,6 +51,16 @@ pub(super) fn ask(head: &Parts) -> Ask {
     })
 }
 
+/// The same request as a HEAD for the whole, without conditions.
+pub(super) fn for_proof(head: &Parts) -> Parts {
+    let mut question = head.clone();
+    question.method = Method::HEAD;
+    for name in &SPECIAL {
+        question.headers.remove(name);
+    }
+    question
+}
+
 /// The fields that could make an answer to one request wrong for another; those that only name or trace it left out.
 pub(super) fn distinctive(headers: &HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
     let is_distinctive = |name: &HeaderName| !INDIFFERENT.contains(&name.as_str());

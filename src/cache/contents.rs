@@ -17,6 +17,7 @@ use super::note::{Note, Stored, Why};
 use super::rules::{self, Content as Bytes, Extent};
 use super::slot::{ContentPlan, Plan, Slot};
 use super::store::{Content, Proof};
+use super::stream::stated_length;
 use super::whole::Whole;
 use super::{Lookup, Proved, Query, Shared};
 
@@ -269,9 +270,8 @@ impl Shared {
             Plan::Content(plan) => plan.epoch,
             Plan::Pass | Plan::Standard(_) | Plan::Write(_) => self.marks.now(),
         };
-        let length =
-            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let stored = rules::keep_under_proof(headers.clone(), Extent::Whole(length), now);
+        let extent = Extent::Whole(stated_length(headers));
+        let stored = rules::keep_under_proof(headers.clone(), extent, now);
         Arc::new(Proof { tenant: slot.pass.tenant(), stored, proved_at: now, epoch })
     }
 

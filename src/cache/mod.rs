@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::admit::Pass;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::route::{CacheRule, Kind, Route, RouteId};
+use crate::route::{Access, CacheRule, Kind, Route, RouteId};
 use crate::words::TenantId;
 
 mod ask;
@@ -200,7 +200,7 @@ impl Cache {
             (Mode::On, CacheRule::Contents | CacheRule::Standard) => ask::ask(head),
         };
         match ask {
-            Ask::Bypass(why) if slot::is_safe(&head.method) => {
+            Ask::Bypass(why) if route.family().access == Access::Read => {
                 Lookup::Fetch(Slot::new(route, pass, why, Plan::Pass))
             }
             Ask::Bypass(_) => Lookup::Fetch(shared.write(route, pass, head)),
@@ -226,6 +226,11 @@ impl Cache {
             Plan::Standard(plan) => standard::question(plan, head),
             Plan::Content(_) | Plan::Pass | Plan::Write(_) => None,
         }
+    }
+
+    /// The HEAD that asks for a proof: whether this tenant may have the whole, whatever part of it the client wants.
+    pub fn proof_question(head: &Parts) -> Parts {
+        ask::for_proof(head)
     }
 
     /// Judges the answer to the HEAD that a proof asks for; may wait as [`Cache::lookup`] does.

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-
 use crate::admit::Pass;
 use crate::route::{Kind, Route};
 use crate::words::{CredentialId, TenantId};
@@ -192,9 +190,4 @@ pub(super) fn voided_by(family: &str) -> &'static [&'static str] {
         "webhooks" | "contents" | "xapi" | "devices" | "events" | "access_token" => &[],
         _ => &["memberships", "messages", "people", "rooms", "team", "teams"],
     }
-}
-
-/// Whether the method asks without changing anything (RFC 9110 §9.2.1).
-pub(super) fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }

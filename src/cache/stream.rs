@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::{HeaderMap, Response, header};
 use http_body::Body as _;
 
 use crate::body::Body;
@@ -30,8 +30,7 @@ impl Shared {
     ) -> (Response<Body>, Stored) {
         let stored = if keep.is_some() { Stored::Yes } else { Stored::No };
         let (head, body) = response.into_parts();
-        let stated =
-            head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let stated = stated_length(&head.headers);
         let length: Option<u64> = body.size_hint().exact().or(stated);
         if body.is_end_stream() && length.is_none_or(|length| length == 0) {
             if let Some(keep) = keep {
@@ -90,4 +89,9 @@ impl Shared {
         .into_iter()
         .all(|subject| self.marks.stands(flight.epoch, subject))
     }
+}
+
+/// What an answer announces of its body, in bytes.
+pub(super) fn stated_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,3 +1,5 @@
+//! What becomes of files that were cut, flipped, swapped or left half-written.
+
 use super::*;
 
 /// Changes a file between two lives of the process.

@@ -1,3 +1,5 @@
+//! A disk that is full, read-only, gone or hanging costs a miss and a count, never a request.
+
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 

@@ -1,3 +1,5 @@
+//! Whatever happens in which order, the tier says what a plain map with the same bound would say.
+
 use proptest::prelude::*;
 
 use super::*;

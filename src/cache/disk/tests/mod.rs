@@ -1,3 +1,5 @@
+//! What the disk tier keeps, finds again after a restart, and lets go of first.
+
 use std::os::unix::fs::PermissionsExt;
 
 use http::header;

@@ -1,3 +1,5 @@
+//! Large bodies pass in blocks, in parts, and under the hands of a reader while they are removed.
+
 use std::os::unix::fs::FileExt;
 
 use super::*;
