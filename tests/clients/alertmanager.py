@@ -1,38 +1,21 @@
 """A real Alertmanager on a port of its own: takes alerts, notifies whom its configuration names."""
 
-import socket
-
-import requests
-
 from prometheus import TOOLS
-from world import TIMEOUT, Process, wait_until
+from service import Service, free_address
+from world import TIMEOUT
 
 
-class Alertmanager(Process):
+class Alertmanager(Service):
     """Debian's Alertmanager with one configuration, alone in its cluster."""
 
     def __init__(self, folder, config):
         path = folder / "alertmanager.yml"
         path.write_text(config)
-        # Alertmanager does not tell which port it took, so it is given one that was free a moment ago.
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = free_address()
         arguments = [TOOLS / "alertmanager", f"--config.file={path}", f"--storage.path={folder / 'data'}"]
         arguments += [f"--web.listen-address={address}", "--cluster.listen-address="]
         # Its templates are looked for below where it stands.
-        super().__init__(arguments, TOOLS.parents[1])
-        self.url = f"http://{address}"
-        self.session = requests.Session()
-        self.session.trust_env = False
-        wait_until(self._is_ready, seconds=30, what="Alertmanager's start")
-
-    def _is_ready(self):
-        assert self.child.poll() is None, self.said()
-        try:
-            return self.session.get(f"{self.url}/-/ready", timeout=TIMEOUT).ok
-        except requests.ConnectionError:
-            return False
+        super().__init__(arguments, TOOLS.parents[1], address)
 
     def alert(self, name, **annotations):
         alert = {"labels": {"alertname": name}, "annotations": annotations}

@@ -1,12 +1,10 @@
 """A real Prometheus on a port of its own: scrapes the proxy, evaluates the rules, answers queries."""
 
 import pathlib
-import socket
 import subprocess
 
-import requests
-
-from world import ROOT, TIMEOUT, Process, wait_until
+from service import Service, free_address
+from world import ROOT, TIMEOUT
 
 TOOLS = ROOT / "target/prometheus/usr/bin"
 RULES = ROOT / "deploy/prometheus"
@@ -26,7 +24,7 @@ def families(page):
     return {name: kind for _, _, name, kind in lines}
 
 
-class Prometheus(Process):
+class Prometheus(Service):
     """Debian's Prometheus, scraping one target once a second."""
 
     def __init__(self, folder, target):
@@ -37,24 +35,10 @@ class Prometheus(Process):
             "scrape_configs:\n"
             f"  - {{job_name: tollgate, static_configs: [{{targets: ['{target}']}}]}}\n"
         )
-        # Prometheus does not tell which port it took, so it is given one that was free a moment ago.
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = free_address()
         arguments = [TOOLS / "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
         arguments += [f"--web.listen-address={address}", "--log.level=warn"]
-        super().__init__(arguments, self.folder)
-        self.url = f"http://{address}"
-        self.session = requests.Session()
-        self.session.trust_env = False
-        wait_until(self._is_ready, seconds=30, what="Prometheus's start")
-
-    def _is_ready(self):
-        assert self.child.poll() is None, self.said()
-        try:
-            return self.session.get(f"{self.url}/-/ready", timeout=TIMEOUT).ok
-        except requests.ConnectionError:
-            return False
+        super().__init__(arguments, self.folder, address)
 
     def ask(self, path, **params):
         """What the API says, or why it cannot."""
