@@ -120,7 +120,13 @@ impl Doorman {
         }
         let id = keyed(&self.key, b"credential", credential);
         let tenant = name.as_ref().map_or_else(|| TenantId::new(id), |name| self.tenant(name));
-        Ok(Pass { tenant, credential: CredentialId::new(id), name })
+        // Who shows no other credential may be known by a cookie. In line all of them are one tenant.
+        let cookies: Vec<_> =
+            headers.get_all(header::COOKIE).iter().map(http::HeaderValue::as_bytes).collect();
+        let is_known_by_cookie = credential.is_empty() && !cookies.is_empty();
+        let own =
+            if is_known_by_cookie { keyed(&self.key, b"cookie", &cookies.join(&b"; "[..])) } else { id };
+        Ok(Pass { tenant, credential: CredentialId::new(own), name })
     }
 
     /// The id of a named tenant, for rules that concern it.
@@ -199,6 +205,22 @@ mod tests {
             [&["Bearer a"][..], &["Bearer b"], &[]].map(|shown| admit(&doorman, shown).unwrap());
         assert_eq!(a, admit(&doorman, &["Bearer a"]).unwrap());
         assert!(a.tenant() != b.tenant() && a.tenant() != none.tenant() && b.tenant() != none.tenant());
+    }
+
+    #[test]
+    fn a_cookie_is_the_credential_of_who_shows_no_other() {
+        let doorman = doorman();
+        let pass = |fields: &[(http::HeaderName, &str)]| {
+            let headers = fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+            doorman.admit(&headers).unwrap()
+        };
+        let cookie = |value| (header::COOKIE, value);
+        let [none, a, b] = [pass(&[]), pass(&[cookie("s=a")]), pass(&[cookie("s=b")])];
+        assert!(none.credential() != a.credential() && a.credential() != b.credential());
+        assert_eq!((none.tenant(), none.tenant()), (a.tenant(), b.tenant()));
+        assert_eq!(a, pass(&[cookie("s=a")]));
+        let token = (header::AUTHORIZATION, "Bearer t");
+        assert_eq!(pass(&[token.clone(), cookie("s=a")]), pass(&[token]));
     }
 
     #[test]

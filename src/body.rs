@@ -89,6 +89,14 @@ impl Body {
         while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
     }
 
+    /// Its bytes alone.
+    pub fn without_trailers(self) -> Self {
+        match self.0 {
+            Kind::Empty | Kind::Whole(_) | Kind::Kept { .. } => self,
+            Kind::Received(..) | Kind::Stream(_) => Self::stream(Bare(self)),
+        }
+    }
+
     /// Fails with [`BodyError::Stalled`] when `side` lets `limit` pass without a frame.
     ///
     /// Only time spent waiting for the sender counts: a slow reader does not trip it.
@@ -198,6 +206,30 @@ impl HttpBody for Chained {
             both.set_upper(upper);
         }
         both
+    }
+}
+
+struct Bare(Body);
+
+impl HttpBody for Bare {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        // Trailers are the last frame.
+        Poll::Ready(frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }
 

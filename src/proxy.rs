@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::admit::Doorman;
 use crate::body::Body;
-use crate::cache::{Cache, Lookup, Proved, Settled, Slot, Trouble};
+use crate::cache::{Cache, Carries, Lookup, Proved, Settled, Slot, Trouble};
 use crate::clock::Clock;
 use crate::gate::{Gate, Load, Permit, Signal, Ticket};
 use crate::metrics::Metrics;
@@ -84,7 +84,8 @@ impl<T: Transport> Proxy<T> {
         let pass = self.doorman.admit(&head.headers)?;
         trail.admitted(&pass);
         let patience = self.gate.patience(&pass, &route, head);
-        let response = match self.cache.lookup(&route, &pass, head, patience).await {
+        let carries = if body.is_end_stream() { Carries::Nothing } else { Carries::Body };
+        let response = match self.cache.lookup(&route, &pass, (head, carries), patience).await {
             Lookup::Ready(response, note) => trail.noted(response, note),
             Lookup::Stale(response, note, slot) => {
                 self.refresh(&route, head, slot);
@@ -99,6 +100,7 @@ impl<T: Transport> Proxy<T> {
             }
             Lookup::Unanswerable => return Err(Problem::NotKept),
         };
+        let response = reply::alike(&route, &head.method, response).await;
         Ok(self.rewriter.inbound(&route, &head.method, response))
     }
 
@@ -111,12 +113,13 @@ impl<T: Transport> Proxy<T> {
         slot: Slot,
         patience: Duration,
     ) -> Result<Response<Body>, Problem> {
+        // It stands in line as the request itself would: no turn tells what others have read.
+        let ticket = self.ticket(&Errand { route, head, parcel: Parcel::nothing() }, &slot);
         let question = Cache::proof_question(head);
         let errand = Errand { route, head: &question, parcel: Parcel::nothing() };
-        let ticket = self.ticket(&errand, &slot);
         let began_at = self.clock.now();
-        let answer = match self.fetch(trail, errand, ticket).await {
-            Ok((answer, _)) => answer,
+        let answered = match self.fetch(trail, errand, ticket).await {
+            Ok(answered) => answered,
             Err(problem) => {
                 self.cache.give_up(slot);
                 return Err(problem);
@@ -124,12 +127,12 @@ impl<T: Transport> Proxy<T> {
         };
         let spent = self.clock.now().saturating_duration_since(began_at);
         let left = patience.saturating_sub(spent);
-        match self.cache.prove(slot.after(spent), (route, head), answer, left).await {
+        match self.cache.prove(slot.after(spent), (route, head), answered, left).await {
             Proved::Fetch(slot) => {
                 self.fetch_and_keep(trail, Errand { route, head, parcel: Parcel::nothing() }, slot).await
             }
             Proved::Holds(response, note) => Ok(trail.noted(response, note)),
-            Proved::Said(answer, note) => Ok(trail.noted(reply::spell_out(answer), note)),
+            Proved::Said(answer, note) => Ok(trail.noted(answer, note)),
         }
     }
 

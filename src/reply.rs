@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Collected, Limited};
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::admit;
 use crate::body::{Body, BodyError};
 use crate::cache::Trouble;
 use crate::gate::{Reason, Refused, Wait, retry_after};
-use crate::route;
+use crate::route::{self, CacheRule, Route};
 use crate::upstream::{Failed, Phase, ReceiveError};
 
 /// The header in which Webex names a request: the client's own value, or one of ours.
@@ -144,11 +145,28 @@ pub fn honest(response: Response<Body>, reopens_in: Option<Duration>, now: Syste
     }
 }
 
-/// The API's no to a HEAD that was made for a GET: its head, with a body in its own shape instead of none.
-pub fn spell_out(answer: Response<Body>) -> Response<Body> {
+/// The API's no to a GET of an attachment: its head, with a body of ours in its own shape.
+///
+/// The API may have been asked with a HEAD, whose answer has no body, because another tenant has read the attachment: if
+/// only such answers were spelled out, a stranger could tell by them (SECURITY 1, row 13). What a scan found is told
+/// to those alone who may read; a GET passes it on as it is.
+pub async fn alike(route: &Route, method: &Method, answer: Response<Body>) -> Response<Body> {
+    let status = answer.status();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    let is_read = route.rule() == CacheRule::Contents && *method == Method::GET;
+    let is_finding = FINDINGS.contains(&status) && !answer.body().is_end_stream();
+    let is_of_request = matches!(status, StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED);
+    if !is_refusal || !is_read || is_finding || is_of_request {
+        return answer;
+    }
+    spell_out(set_aside(answer).await)
+}
+
+fn spell_out(answer: Response<Body>) -> Response<Body> {
     let (mut head, _) = answer.into_parts();
     let reason = head.status.canonical_reason().unwrap_or("The API refused the request");
-    let message = format!("{reason}: the API's answer to a HEAD that Tollgate made to confirm access");
+    let message =
+        format!("{reason}: the API's answer to a HEAD or GET of this attachment, in Tollgate's words");
     let tracking =
         head.headers.get(TRACKING_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let body = json!({ "message": message, "errors": [{ "description": message }], "trackingId": tracking });
@@ -161,14 +179,20 @@ pub fn spell_out(answer: Response<Body>) -> Response<Body> {
 
 /// An answer set aside while its request waits for another turn: small, and no longer tied to a connection.
 pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Body>> {
-    let (mut head, body) = result.ok()?.into_parts();
+    Some(set_aside(result.ok()?).await)
+}
+
+async fn set_aside(answer: Response<Body>) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
     let whole = tokio::time::timeout(KEPT_FOR, Limited::new(body, KEPT_BYTES).collect()).await;
     let bytes = whole.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
     head.headers.remove(header::TRANSFER_ENCODING);
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    Some(Response::from_parts(head, Body::whole(bytes)))
+    Response::from_parts(head, Body::whole(bytes))
 }
 
+/// What a scan of an attachment found: infected, under way, impossible.
+const FINDINGS: [StatusCode; 3] = [StatusCode::GONE, StatusCode::LOCKED, StatusCode::PRECONDITION_REQUIRED];
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 /// What the Python SDK assumes for a value that it cannot read.
 const UNSTATED: Duration = Duration::from_secs(15);

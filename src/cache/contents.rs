@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+use tokio::time::Instant;
 
 use crate::admit::Pass;
 use crate::body::Body;
@@ -17,7 +18,7 @@ use super::note::{Note, Stored, Why};
 use super::rules::{self, Content as Bytes, Extent};
 use super::slot::{ContentPlan, Plan, Slot};
 use super::store::{Content, Proof};
-use super::stream::stated_length;
+use super::stream::{Keep, stated_length};
 use super::whole::Whole;
 use super::{Lookup, Proved, Query, Shared};
 
@@ -45,6 +46,8 @@ impl Shared {
         };
         let (proof_key, takes_kept) = (plan.proof.clone(), query.manner.takes_kept);
         let why = if takes_kept { Why::UriMiss } else { Why::Request };
+        // What others have read shows in nothing that a tenant without a proof of its own is told.
+        let is_renewed = takes_kept && self.store.proof(&proof_key).is_some();
         let mut slot = Slot::new(query.route, query.pass, why, Plan::Content(Box::new(plan)));
         loop {
             let proof = self.proof(&proof_key, query.pass);
@@ -68,7 +71,9 @@ impl Shared {
                 return if query.head.method == Method::HEAD {
                     Lookup::Fetch(slot)
                 } else {
-                    slot.why = if takes_kept { Why::Stale } else { Why::Request };
+                    if is_renewed {
+                        slot.why = Why::Stale;
+                    }
                     Lookup::Prove(slot)
                 };
             }
@@ -104,6 +109,7 @@ impl Shared {
         query: &Query<'_>,
         mut slot: Slot,
         answer: Response<Body>,
+        asked_at: Instant,
     ) -> Proved {
         let Plan::Content(plan) = &slot.plan else { return Proved::Fetch(slot) };
         let (content, key) = (plan.content.clone(), plan.proof.clone());
@@ -118,7 +124,7 @@ impl Shared {
             }
             _ => return Proved::Fetch(slot),
         }
-        let proof = self.yes(&slot, answer.headers());
+        let proof = self.yes(&slot, answer.headers(), asked_at);
         self.store.keep_proof(key, Arc::clone(&proof));
         // Others of this credential waited for the proof: now it is theirs, too.
         slot.proving = None;
@@ -141,6 +147,7 @@ impl Shared {
         mut slot: Slot,
         method: &Method,
         response: Response<Body>,
+        asked_at: Instant,
     ) -> (Response<Body>, Note) {
         let Plan::Content(plan) = &slot.plan else { return (response, slot.note()) };
         if response.status() != StatusCode::OK || !is_storable(response.headers()) {
@@ -148,7 +155,7 @@ impl Shared {
             slot.part();
             return (response, slot.note());
         }
-        let proof = self.yes(&slot, response.headers());
+        let proof = self.yes(&slot, response.headers(), asked_at);
         self.store.keep_proof(plan.proof.clone(), proof);
         slot.proving = None;
         if *method == Method::HEAD {
@@ -156,8 +163,11 @@ impl Shared {
         }
         let (key, epoch, shape) = (plan.content.clone(), plan.epoch, shape(response.headers()));
         let shared = Arc::clone(self);
-        let keep = move |chunks| shared.keep_content(key, epoch, Content { shape, chunks });
-        let (response, stored) = self.stream(slot.lead.take(), response, Some(Box::new(keep)));
+        let may_keep = tells_apart(&shape);
+        let keep: Keep = Box::new(move |chunks| shared.keep_content(key, epoch, Content { shape, chunks }));
+        // Trailers are words to one tenant, as fields are: those who read along have none of their own.
+        let response = response.map(Body::without_trailers);
+        let (response, stored) = self.stream(slot.lead.take(), response, may_keep.then_some(keep));
         (response, Note::Forwarded(slot.why, stored))
     }
 
@@ -173,6 +183,7 @@ impl Shared {
                     return Obtained::Other;
                 }
                 match self.read(&whole, proof, query.head).await {
+                    Some(_) if !self.holds(proof, &key, query.pass) => return Obtained::Unproved,
                     Some(response) => return Obtained::Kept(response),
                     None => is_unreadable = true,
                 }
@@ -192,16 +203,21 @@ impl Shared {
                     return Obtained::Fetch;
                 }
             };
+            // An answer that is still to come is as good a yes as one's own; one that came long ago may be taken back.
             let is_own = flight.credential == credential;
-            if proof.is_none() && !(is_own && manner.takes_kept) {
+            if proof.is_none() && !(is_own && flight.is_asking() && manner.takes_kept) {
                 return Obtained::Unproved;
             }
             match self.follow(query, slot, flight).await {
                 Followed::Again => {}
                 Followed::Alone => return Obtained::Fetch,
+                Followed::Flowing(_) if proof.is_some_and(|proof| !self.holds(proof, &key, query.pass)) => {
+                    return Obtained::Unproved;
+                }
                 Followed::Flowing(flowing) => {
                     let said = proof.map_or(&flowing.headers, |proof| &proof.stored.headers);
-                    let is_same = is_same(said, &flowing.headers);
+                    let is_same =
+                        is_same(said, &flowing.headers) && (is_own || tells_apart(&flowing.headers));
                     let response = is_same.then(|| flowing.read(said)).flatten();
                     return response.map_or(Obtained::Fetch, Obtained::Read);
                 }
@@ -223,9 +239,23 @@ impl Shared {
     /// What the API has said to this credential and has not taken back.
     fn proof(&self, key: &Key, pass: &Pass) -> Option<Arc<Proof>> {
         let proof = self.store.proof(key)?;
-        let stands = self.content_stands(proof.epoch, key)
-            && self.marks.stands(proof.epoch, Subject::Credential(pass.credential()));
-        stands.then_some(proof)
+        self.stands_for(&proof, key, pass).then_some(proof)
+    }
+
+    /// Whether a proof that a request has waited with is still good. One that was asked for this very use is, if every
+    /// use asks.
+    fn holds(&self, proof: &Proof, key: &Key, pass: &Pass) -> bool {
+        let ttl = self.settings.proof_ttl;
+        (ttl.is_zero() || !self.left(proof, Duration::MAX).is_zero()) && self.stands_for(proof, key, pass)
+    }
+
+    /// Whether nothing has taken it back: a 401 to the credential, a no to this attachment, a deletion, a purge.
+    fn stands_for(&self, proof: &Proof, key: &Key, pass: &Pass) -> bool {
+        let credential = pass.credential();
+        self.content_stands(proof.epoch, key)
+            && [Subject::Access(credential, key.target()), Subject::Credential(credential)]
+                .into_iter()
+                .all(|subject| self.marks.stands(proof.epoch, subject))
     }
 
     /// How much longer a proof is good for a client that takes answers of `max_age`; zero if it is not.
@@ -263,26 +293,30 @@ impl Shared {
                 .is_none_or(|message| self.marks.stands(epoch, Subject::Message(&message)))
     }
 
-    /// The API's yes to this request.
-    fn yes(&self, slot: &Slot, headers: &HeaderMap) -> Arc<Proof> {
-        let now = self.clock.now();
+    /// The API's yes to this request. It counts from the question: nobody knows when in between the API decided.
+    fn yes(&self, slot: &Slot, headers: &HeaderMap, asked_at: Instant) -> Arc<Proof> {
         let epoch = match &slot.plan {
             Plan::Content(plan) => plan.epoch,
             Plan::Pass | Plan::Standard(_) | Plan::Write(_) => self.marks.now(),
         };
         let extent = Extent::Whole(stated_length(headers));
-        let stored = rules::keep_under_proof(headers.clone(), extent, now);
-        Arc::new(Proof { tenant: slot.pass.tenant(), stored, proved_at: now, epoch })
+        let stored = rules::keep_under_proof(headers.clone(), extent, asked_at);
+        Arc::new(Proof { tenant: slot.pass.tenant(), stored, proved_at: asked_at, epoch })
     }
 
     /// The API's no takes back an earlier yes; a lost content goes altogether. A stranger's 404 says nothing about it.
     fn refused(&self, slot: &Slot, status: StatusCode) {
         let Plan::Content(plan) = &slot.plan else { return };
         let had_proof = self.store.proof(&plan.proof).is_some();
+        // A yes that was asked for before and comes later does not outlive it.
+        let take_back = || {
+            self.store.remove(&plan.proof);
+            self.marks.mark(Subject::Access(slot.pass.credential(), plan.proof.target()));
+        };
         match status {
-            StatusCode::FORBIDDEN | StatusCode::LOCKED => self.store.remove(&plan.proof),
+            StatusCode::FORBIDDEN | StatusCode::LOCKED => take_back(),
             StatusCode::GONE | StatusCode::NOT_FOUND => {
-                self.store.remove(&plan.proof);
+                take_back();
                 if status == StatusCode::GONE || had_proof {
                     self.drop_content(&plan.content);
                     self.marks.mark(Subject::Target(plan.content.target()));
@@ -304,6 +338,11 @@ impl Shared {
 fn is_storable(headers: &HeaderMap) -> bool {
     let is_encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     !is_encoded && !headers.contains_key(header::CONTENT_RANGE) && !rules::forbids_keeping(headers)
+}
+
+/// Whether a head tells its bytes from others: by their number or a tag. Otherwise no other tenant's can be known as the same.
+fn tells_apart(headers: &HeaderMap) -> bool {
+    [header::CONTENT_LENGTH, header::ETAG].iter().any(|name| headers.contains_key(name))
 }
 
 /// Whether two heads describe the same bytes.

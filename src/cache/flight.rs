@@ -160,6 +160,11 @@ impl Flight {
         }
     }
 
+    /// Its leader waits for the answer's head.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Asking)
+    }
+
     /// Its leader is there, or its answer flows.
     fn is_joinable(&self) -> bool {
         match &*self.stage.borrow() {

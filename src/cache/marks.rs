@@ -15,6 +15,8 @@ pub(super) struct Epoch(u64);
 /// What a mark is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Subject<'a> {
+    /// What the API said of one attachment to one credential (a 403, 404, 410, 423).
+    Access(CredentialId, &'a str),
     /// What the API said to this credential (a 401, a purge).
     Credential(CredentialId),
     /// Answers of this family, kept by a rule of the operator, whoever asked.
@@ -81,6 +83,7 @@ impl Marks {
             Subject::Message(_) => 2,
             Subject::OwnWrite(..) => 3,
             Subject::Target(_) => 4,
+            Subject::Access(..) => 5,
         };
         // The remainder is below SLOTS, which fits every usize.
         let at = usize::try_from(self.hasher.hash_one(subject) % SLOTS_WIDE).ok()?;
@@ -88,7 +91,7 @@ impl Marks {
     }
 }
 
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 /// 128 KiB for each kind. With 1,000 bots that write all the time, one answer in sixteen is thought to be older than
 /// its tenant's own write when it is not: that costs a joined flight, no answer.
 const SLOTS: usize = 16 * 1024;
@@ -103,6 +106,7 @@ mod tests {
         let marks = Marks::new();
         let bot = CredentialId::new([1; 16]);
         for subject in [
+            Subject::Access(bot, "/v1/contents/c"),
             Subject::Credential(bot),
             Subject::Family("rooms"),
             Subject::Message("m"),

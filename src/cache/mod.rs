@@ -76,6 +76,15 @@ pub enum Mode {
     Off,
 }
 
+/// What a request brings besides its head. Its fields alone do not tell: HTTP/2 needs none for a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// Bytes, which no key knows.
+    Body,
+    /// Nothing.
+    Nothing,
+}
+
 /// What the cache has to say to a request.
 #[derive(Debug)]
 pub enum Lookup {
@@ -193,11 +202,18 @@ impl Cache {
     ///
     /// # Drop
     /// Dropping the future changes nothing.
-    pub async fn lookup(&self, route: &Route, pass: &Pass, head: &Parts, patience: Duration) -> Lookup {
+    pub async fn lookup(
+        &self,
+        route: &Route,
+        pass: &Pass,
+        (head, carries): (&Parts, Carries),
+        patience: Duration,
+    ) -> Lookup {
         let shared = &self.shared;
-        let ask = match (shared.settings.mode, route.rule()) {
-            (Mode::Off, _) | (_, CacheRule::Never) => Ask::Bypass(Why::Bypass),
-            (Mode::On, CacheRule::Contents | CacheRule::Standard) => ask::ask(head),
+        let ask = match (shared.settings.mode, route.rule(), carries) {
+            (Mode::Off, ..) | (_, CacheRule::Never, _) => Ask::Bypass(Why::Bypass),
+            (Mode::On, _, Carries::Body) if head.method.is_safe() => Ask::Bypass(Why::Bypass),
+            (Mode::On, CacheRule::Contents | CacheRule::Standard, _) => ask::ask(head),
         };
         match ask {
             Ask::Bypass(why) if route.family().access == Access::Read => {
@@ -233,12 +249,12 @@ impl Cache {
         ask::for_proof(head)
     }
 
-    /// Judges the answer to the HEAD that a proof asks for; may wait as [`Cache::lookup`] does.
+    /// Judges the answer to the HEAD that a proof asks for, which left at `asked_at`; may wait as [`Cache::lookup`] does.
     pub async fn prove(
         &self,
         slot: Slot,
         (route, head): (&Route, &Parts),
-        answer: Response<Body>,
+        (answer, asked_at): (Response<Body>, Instant),
         patience: Duration,
     ) -> Proved {
         let Ask::Read(manner) = ask::ask(head) else { return Proved::Fetch(slot) };
@@ -249,7 +265,7 @@ impl Cache {
         let manner = Manner { takes_kept: true, ..manner };
         let spent = slot.spent();
         let query = Query { route, pass: &pass, head, manner, began_at, patience, spent };
-        self.shared.prove_content(&query, slot, answer).await
+        self.shared.prove_content(&query, slot, answer, asked_at).await
     }
 
     /// Keeps the answer if it may be kept, while it streams past; nothing is kept before its last byte. `asked_at` is when
@@ -257,7 +273,7 @@ impl Cache {
     pub fn settle(&self, slot: Slot, head: &Parts, response: Response<Body>, asked_at: Instant) -> Settled {
         self.shared.take_back(&slot, response.status());
         let (response, note) = match &slot.plan {
-            Plan::Content(_) => self.shared.settle_content(slot, &head.method, response),
+            Plan::Content(_) => self.shared.settle_content(slot, &head.method, response, asked_at),
             Plan::Standard(_) => return self.shared.settle_standard(slot, head, response, asked_at),
             Plan::Pass => (response, slot.note()),
             Plan::Write(_) => self.shared.settle_write(slot, head, response, asked_at),

@@ -122,7 +122,7 @@ impl Shared {
         let variant = Variant { stored: Arc::new(confirmed.stored), epoch: plan.epoch, ..meant.clone() };
         self.forget(plan, meant);
         if let Some(audience) = confirmed.audience {
-            self.insert(plan.key(audience), head, variant.clone());
+            self.insert(plan.key(audience, &variant.stored, head), head, variant.clone());
         }
         if let Some(lead) = slot.lead.take() {
             let (status, headers) = (variant.stored.status, variant.stored.headers.clone());
@@ -214,7 +214,7 @@ impl Shared {
                 let Some(audience) = confirmed.audience else { return Kept::No };
                 let stored = Arc::new(confirmed.stored);
                 let variant = Variant { stored, epoch: plan.epoch, ..found.clone() };
-                self.insert(plan.key(audience), head, variant);
+                self.insert(plan.key(audience, &variant.stored, head), head, variant);
                 return Kept::Yes;
             }
         }
@@ -225,7 +225,7 @@ impl Shared {
 
     /// What to do with the bytes once all are there.
     fn keep(self: &Arc<Self>, plan: &StandardPlan, head: &Parts, stored: Stored, audience: Audience) -> Keep {
-        let (shared, key) = (Arc::clone(self), plan.key(audience));
+        let (shared, key) = (Arc::clone(self), plan.key(audience, &stored, head));
         let (epoch, kind, tenant) = (plan.epoch, plan.kind, plan.tenant);
         let basis = if plan.ttl.is_some() { Basis::Rule } else { Basis::Http };
         let head = head.clone();

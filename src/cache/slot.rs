@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
+
 use crate::admit::Pass;
 use crate::route::{Kind, Route};
 use crate::words::{CredentialId, TenantId};
@@ -10,8 +12,8 @@ use crate::words::{CredentialId, TenantId};
 use super::flight::Lead;
 use super::key::Key;
 use super::marks::{Epoch, Marks, Subject};
-use super::note::{Note, Stored, Why};
-use super::rules::Audience;
+use super::note::{Note, Stored as Kept, Why};
+use super::rules::{self, Audience, Stored};
 use super::store::Variant;
 
 /// A request that must go upstream, and what the cache expects of the answer. Made only by [`Cache::lookup`](super::Cache::lookup).
@@ -82,10 +84,10 @@ pub(super) enum Asked {
 
 impl StandardPlan {
     /// Under what an answer for this audience is kept.
-    pub(super) fn key(&self, audience: Audience) -> Key {
+    pub(super) fn key(&self, audience: Audience, stored: &Stored, request: &Parts) -> Key {
         match (audience, &self.public) {
-            (Audience::Shared, Some(public)) => public.clone(),
-            (Audience::Shared, None) | (Audience::Tenant, _) => self.own.clone(),
+            (Audience::Shared, Some(public)) if !rules::is_personal(stored, request) => public.clone(),
+            (Audience::Shared | Audience::Tenant, _) => self.own.clone(),
         }
     }
 }
@@ -143,7 +145,7 @@ impl Slot {
 
     /// What the cache did, if the answer is not kept.
     pub fn note(&self) -> Note {
-        Note::Forwarded(self.why, Stored::No)
+        Note::Forwarded(self.why, Kept::No)
     }
 
     /// Nobody shall wait for this request any longer.

@@ -79,7 +79,8 @@ impl Shared {
         head: &Parts,
         trouble: Trouble,
     ) -> Option<(Response<Body>, Note)> {
-        let variant = plan.asked.found()?;
+        // It was found before the upstream was asked: a refused credential may have lost it since.
+        let variant = plan.asked.found().filter(|variant| self.stands(plan, variant))?;
         let excuse = if trouble == Trouble::GateClosed { Excuse::Gate } else { Excuse::Failed };
         rules::may_serve_stale(&variant.stored, head, self.clock.now(), trouble)
             .then(|| (self.respond(variant, head), Note::Stale(excuse)))

@@ -10,7 +10,7 @@ use super::ADVICE_NAME;
 use super::finding::Finding;
 use crate::app;
 use crate::body::Body;
-use crate::cache::Lookup;
+use crate::cache::{Carries, Lookup};
 use crate::config::Config;
 use crate::gate::Load;
 use crate::route::Kind;
@@ -41,7 +41,9 @@ async fn ask(config: &Config) -> Result<(Response<Body>, SystemTime), Finding> {
     let (head, ()) = request.map_err(unasked)?.into_parts();
     let route = rooms.router.find(Scheme::Https, &head).map_err(unasked)?;
     let pass = rooms.doorman.admit(&head.headers).map_err(unasked)?;
-    let Lookup::Fetch(slot) = rooms.cache.lookup(&route, &pass, &head, Duration::ZERO).await else {
+    let Lookup::Fetch(slot) =
+        rooms.cache.lookup(&route, &pass, (&head, Carries::Nothing), Duration::ZERO).await
+    else {
         return Err(unasked("answered without a call"));
     };
     let mut ticket = rooms.gate.ticket(&slot, &route, &head, Load { length: Some(0), bytes: None });

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
+use crate::route::OVERRIDES;
 
 /// Removes what concerns one connection only: the fixed names and those that `Connection` lists (RFC 9110 §7.6.1).
 ///
@@ -23,6 +24,14 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
     for name in HOP_BY_HOP {
         headers.remove(*name);
+    }
+}
+
+/// Removes what would have some servers answer another request than the one that was routed and keyed: bytes that tenants
+/// share may not depend on what no key knows.
+pub(super) fn remove_overrides(headers: &mut HeaderMap) {
+    for name in OVERRIDES {
+        headers.remove(name);
     }
 }
 

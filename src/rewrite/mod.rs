@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 
 use crate::body::Body;
-use crate::route::{Kind, Route, masked};
+use crate::route::{CacheRule, Kind, Route, masked};
 use crate::words::{Base, Scheme};
 
 mod bases;
@@ -104,6 +104,9 @@ impl Rewriter {
         let mut headers = head.headers.clone();
         let takes_trailers = fields::takes_trailers(&headers);
         fields::strip(&mut headers);
+        if route.rule() == CacheRule::Contents {
+            fields::remove_overrides(&mut headers);
+        }
         if takes_trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }

@@ -9,9 +9,11 @@ use http::{HeaderMap, Method, header};
 use crate::words::{Base, Scheme};
 
 mod masked;
+mod overrides;
 mod table;
 
 pub use masked::masked;
+pub use overrides::OVERRIDES;
 pub use table::{CacheRule, RouteId};
 
 /// What kind of API stands upstream.

@@ -29,7 +29,7 @@ pub(super) use judge::{Verdict, Why, judge};
 pub(super) use partial::{Joined, combine, continuation};
 pub(super) use stale::may_serve_stale;
 pub(super) use stored::{Extent, Stored};
-pub(super) use storing::{Audience, keep, keep_for, keep_under_proof};
+pub(super) use storing::{Audience, is_personal, keep, keep_for, keep_under_proof};
 pub(super) use validation::{confirmed, merge, question, question_of_variants, refutes, update_head};
 
 #[cfg(test)]

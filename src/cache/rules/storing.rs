@@ -134,6 +134,18 @@ pub(super) fn audience(request: &Parts, said: &Directives) -> Audience {
     }
 }
 
+/// Whether an answer is the asker's own though HTTP would let everybody have it: a cookie is a credential too; a cookie that is
+/// set, an answer to a body, and an error that the asker's own fields may have caused are for the asker alone.
+pub(in crate::cache) fn is_personal(stored: &Stored, request: &Parts) -> bool {
+    let is_known = request.headers.contains_key(header::COOKIE)
+        && !request.headers.contains_key(header::AUTHORIZATION)
+        && !Directives::of(&stored.headers).allows_sharing();
+    is_known
+        || stored.headers.contains_key(header::SET_COOKIE)
+        || request.method == Method::POST
+        || ASKERS.contains(&stored.status.as_u16())
+}
+
 /// The operator's terms: fresh for so long after receipt, then of no use without asking.
 pub(super) fn ruled(ttl: Duration, initial_age: Duration) -> Terms {
     Terms {
@@ -175,6 +187,9 @@ fn extent(request: &Parts, response: &Answer) -> Option<Extent> {
 /// Statuses whose meaning RFC 9110 gives, which is all of it for a cache.
 const UNDERSTOOD: [std::ops::RangeInclusive<u16>; 7] =
     [200..=206, 300..=303, 305..=308, 400..=417, 421..=422, 426..=426, 500..=505];
+
+/// Errors that a field of the request can provoke at a resource that is well for everybody else.
+const ASKERS: [u16; 9] = [400, 403, 405, 406, 413, 414, 415, 417, 501];
 
 /// Statuses that speak of one request, credential or moment, whatever lifetime they state: 428, 429, 431 and 511 by RFC
 /// 6585, 304 and 416 because they answer conditions and ranges, 401, 407 and 412 because the next request may differ.

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use http::{HeaderMap, HeaderName, header};
 
 use super::list;
+use crate::route::OVERRIDES;
 
 /// The values of the fields that Vary names, as the request had them.
 #[derive(Clone, Default)]
@@ -37,6 +38,12 @@ impl Selection {
                 }
             }
         }
+        // An origin that goes by one of these may not know that a cache stands before it.
+        for name in OVERRIDES.into_iter().filter(|name| request.contains_key(name)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         let chosen = |name: HeaderName| {
             let chosen = match normalised(request, &name) {
                 None => Chosen::Absent,
@@ -54,6 +61,10 @@ impl Selection {
 
     /// Whether the stored answer would also be selected for this request.
     pub(super) fn matches(&self, request: &HeaderMap, stored: &HeaderMap) -> bool {
+        let is_new = |name| request.contains_key(name) && !self.0.iter().any(|(known, _)| known == name);
+        if OVERRIDES.iter().any(is_new) {
+            return false;
+        }
         self.0.iter().all(|(name, chosen)| {
             let wanted = normalised(request, name);
             let is_same = match (chosen, &wanted) {

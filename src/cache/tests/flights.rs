@@ -181,7 +181,9 @@ async fn the_time_of_a_proof_counts_as_well() {
     let Lookup::Prove(slot) = asked.found else { panic!("not a proof") };
     let slot = slot.after(SECOND * 10);
     let head = (&asked.route, &asked.head);
-    let Proved::Fetch(slot) = world.cache.prove(slot, head, answer(200, "bytes"), SECOND * 15).await else {
+    let Proved::Fetch(slot) =
+        world.cache.prove(slot, head, (answer(200, "bytes"), Instant::now()), SECOND * 15).await
+    else {
         panic!("nobody has an answer yet")
     };
     assert_eq!(slot.spent(), SECOND * 25);

@@ -105,7 +105,7 @@ impl World {
         head.headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         let pass = Doorman::new(b"key", &[], crate::admit::Admittance::Any).admit(&head.headers).unwrap();
         let route = self.route(&head);
-        let found = self.cache.lookup(&route, &pass, &head, SECOND * 25).await;
+        let found = self.cache.lookup(&route, &pass, (&head, Carries::Nothing), SECOND * 25).await;
         Asked { route, head, found }
     }
 
@@ -122,7 +122,8 @@ impl World {
     /// Hands the upstream's answer to a HEAD to a request that needs a proof.
     pub(super) async fn prove(&self, asked: Asked, upstream: Response<Body>) -> Proved {
         let Lookup::Prove(slot) = asked.found else { panic!("not a proof: {:?}", asked.found) };
-        self.cache.prove(slot, (&asked.route, &asked.head), upstream, SECOND * 25).await
+        let answered = (upstream, self.cache.shared.clock.now());
+        self.cache.prove(slot, (&asked.route, &asked.head), answered, SECOND * 25).await
     }
 
     /// Fetches and reads the answer to its end.
