@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use tokio::time::Instant;
 use tollgate::admit::{Admittance, Doorman};
-use tollgate::cache::{self, Cache, CacheSettings};
+use tollgate::cache::{self, Cache, CacheSettings, Disk};
 use tollgate::clock::Clock;
 use tollgate::gate::{ClaimSettings, CoreSettings, Gate, GateSettings, Mode, Rate, Scope};
 use tollgate::metrics::Metrics;
@@ -61,6 +61,17 @@ impl Rooms {
 
     /// Every room of the path. Whoever takes it must let `gate.run()` run beside it.
     pub(crate) fn around<T: Transport>(&self, transport: T, clock: Clock) -> Proxy<T> {
+        self.over(transport, clock, None)
+    }
+
+    /// The same, above files for attachments of more bytes than the number beside them.
+    pub(crate) fn over<T: Transport>(
+        &self,
+        transport: T,
+        clock: Clock,
+        disk: Option<(Disk, u64)>,
+    ) -> Proxy<T> {
+        let (disk, disk_from) = disk.unzip();
         let api = https("webexapis.com");
         let legacy = https("api.ciscospark.com");
         Proxy {
@@ -84,9 +95,9 @@ impl Rooms {
                     finish_percent: 50,
                     proof_ttl: self.proof_ttl,
                     rules: self.rules.clone(),
-                    disk_from: u64::MAX,
+                    disk_from: disk_from.unwrap_or(u64::MAX),
                 },
-                None,
+                disk,
                 clock.clone(),
             ),
             gate: Gate::new(self.gate()),
