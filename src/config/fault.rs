@@ -102,7 +102,12 @@ pub(super) fn did_you_mean<'a>(wrong: &str, candidates: impl IntoIterator<Item =
 }
 
 /// The text in double quotes as TOML would write it, cut after [`MAX_QUOTED`] characters.
+///
+/// A URL in the wrong place may carry a password: all of it up to its last `@` is left out.
 pub(super) fn quote_short(text: &str) -> String {
+    let is_url = text.contains("://");
+    let masked = text.rsplit_once('@').filter(|_| is_url).map(|(_credential, host)| format!("***@{host}"));
+    let text = masked.as_deref().unwrap_or(text);
     if text.chars().nth(MAX_QUOTED).is_none() {
         return quote(text);
     }

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One connection's phase, told by its socket, its requests and its answers.
@@ -183,13 +182,13 @@ pub(super) enum Reads {
 
 /// The socket, telling the activity what flows. Sits below TLS, where a blocked write is really one.
 #[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) socket: TcpStream,
+pub(super) struct Watched<S> {
+    pub(super) socket: S,
     pub(super) activity: Arc<Activity>,
     pub(super) reads: Reads,
 }
 
-impl Watched {
+impl<S> Watched<S> {
     fn note(&self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Pending => self.activity.write_blocked(),
@@ -198,7 +197,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -213,7 +212,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.note(&written);

@@ -1,14 +1,13 @@
 //! One connection from accept to close: handshake, HTTP/1 or HTTP/2, the deadlines of each phase, goodbye.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -46,11 +45,9 @@ impl Connection {
     pub(super) async fn serve(self, socket: TcpStream, tls: Option<Tls>) {
         // Small answers must not wait for the acknowledgement of earlier ones; without the option they only do.
         socket.set_nodelay(true).unwrap_or_default();
+        let Some(tls) = tls else { return self.serve_plain(socket).await };
         let activity = Activity::new(&self.settings);
         let watched = Watched { socket, activity: activity.clone(), reads: Reads::BeginHead };
-        let Some(tls) = tls else {
-            return self.http1(watched, Scheme::Http, activity).await;
-        };
         let accepting = TlsAcceptor::from(tls.config()).accept(watched);
         let failure = match timeout(self.settings.handshake_timeout, accepting).await {
             Ok(Ok(mut stream)) => {
@@ -65,6 +62,16 @@ impl Connection {
             Err(_) => HandshakeFailure::Timeout,
         };
         self.shared.handshake_failures.count(failure);
+    }
+
+    /// The same without TLS, over anything that carries bytes.
+    pub(super) async fn serve_plain<S>(self, socket: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let activity = Activity::new(&self.settings);
+        let watched = Watched { socket, activity: activity.clone(), reads: Reads::BeginHead };
+        self.http1(watched, Scheme::Http, activity).await;
     }
 
     async fn http1<S>(self, stream: S, scheme: Scheme, activity: Arc<Activity>)
@@ -86,7 +93,8 @@ impl Connection {
         let result = loop {
             tokio::select! {
                 biased;
-                result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
+                // Up to and with the shutdown: only then hyper has written what it still holds.
+                result = &mut connection => break result,
                 next = ending.next() => match next {
                     Next::Drop => return,
                     Next::Finish => Pin::new(&mut connection).graceful_shutdown(),
@@ -176,6 +184,9 @@ impl Connection {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
             }
+            // The version is ours and not an upstream's: at HTTP/1.0 a body of unknown length would end with the
+            // connection, and one that broke off would look whole. hyper lowers it for a client that speaks no other.
+            *response.version_mut() = Version::HTTP_11;
             Ok(response.map(|body| Outgoing::new(body, in_progress)))
         })
     }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -97,7 +98,7 @@ impl Server {
         H: Fn(Arrival, Request<Body>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let handler: Handler = Arc::new(move |arrival, request| Box::pin(handler(arrival, request)));
+        let handler = boxed(handler);
         let mut tasks = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -117,6 +118,21 @@ impl Server {
         self.finish(tasks, &drain).await;
     }
 
+    /// Serves one plain connection that is open already, to its end; nothing bounds how many there are of these.
+    ///
+    /// # Drop
+    /// Dropping the future drops the connection.
+    pub async fn run_one<S, H, F>(&self, socket: S, peer: SocketAddr, handler: H, drain: Drain)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        H: Fn(Arrival, Request<Body>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let open = Open::new(self.shared.clone(), None);
+        self.connection(peer, &boxed(handler), &drain).serve_plain(socket).await;
+        drop(open);
+    }
+
     /// One connection to its end. Its task ends with the set that it is spawned on.
     fn serve(
         &self,
@@ -125,15 +141,18 @@ impl Server {
         handler: &Handler,
         drain: &Drain,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (shared, settings) = (self.shared.clone(), self.shared.settings.load_full());
         let open = Open::new(self.shared.clone(), permit);
-        let connection =
-            Connection { shared, settings, handler: handler.clone(), drain: drain.clone(), peer };
+        let connection = self.connection(peer, handler, drain);
         let tls = tls.clone();
         async move {
             connection.serve(socket, tls).await;
             drop(open);
         }
+    }
+
+    fn connection(&self, peer: SocketAddr, handler: &Handler, drain: &Drain) -> Connection {
+        let (shared, settings) = (self.shared.clone(), self.shared.settings.load_full());
+        Connection { shared, settings, handler: handler.clone(), drain: drain.clone(), peer }
     }
 
     /// Closes the listener, but first takes those whom the kernel has accepted already: it would reset them.
@@ -226,6 +245,14 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn boxed<H, F>(handler: H) -> Handler
+where
+    H: Fn(Arrival, Request<Body>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    Arc::new(move |arrival, request| Box::pin(handler(arrival, request)))
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

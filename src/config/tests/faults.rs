@@ -442,6 +442,11 @@ fn a_fault_repeats_no_credential() {
     for text in [
         format!("upstream.proxy = \"socks5://user:{secret}@proxy:1\""),
         format!("upstream.url = \"https://user:{secret}@webexapis.com\""),
+        format!("listen.https = \"https://user:{secret}@webexapis.com\""),
+        format!("listen.hosts = [\"http://user:{secret}@proxy:1\"]"),
+        format!("log.level = \"http://user:{secret}@proxy:1\""),
+        format!("gate.max_wait = \"http://user:{secret}@proxy:1\""),
+        format!("upstream.\"http://user:{secret}@proxy:1\" = 1"),
         format!("[[tenant]]\nname = \"Bearer {secret}\"\ntoken_sha256 = [\"{secret}\"]"),
     ] {
         let told = load(&file(&text)).unwrap_err().to_string();

@@ -158,3 +158,39 @@ async fn a_client_that_leaves_takes_its_request_with_it() {
     until(0).await;
     assert_eq!(world.server.connections(), 1, "a reset stream does not cost the connection");
 }
+
+/// Sends `request` over a pipe that holds `bytes` at a time; what comes back.
+async fn over_a_pipe(bytes: usize, request: &str) -> String {
+    let (client, socket) = tokio::io::duplex(bytes);
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let (_trigger, drain) = Drain::new();
+    let server = Server::new(ServerSettings::recommended());
+    let serve = server.run_one(socket, ([127, 0, 0, 1], 1).into(), early, drain);
+    let mut told = String::new();
+    let (_, sent, read) =
+        tokio::join!(serve, writer.write_all(request.as_bytes()), reader.read_to_string(&mut told));
+    sent.unwrap();
+    read.unwrap();
+    told
+}
+
+/// Answers at once, and reads nothing.
+async fn early(_arrival: Arrival, _request: Request<Body>) -> Response<Body> {
+    Response::new(Body::whole(vec![b'x'; 1000]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_is_written_to_its_end_however_slowly_it_is_taken() {
+    for (request, answers) in [
+        ("no request at all\r\n\r\n", 1),
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\nno request at all\r\n\r\n", 2),
+        ("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n", 1),
+    ] {
+        let whole = over_a_pipe(64 * 1024, request).await;
+        assert_eq!(whole.matches("HTTP/1.1 ").count(), answers, "{whole}");
+        for bytes in [1, 7, 63, 500] {
+            let told = over_a_pipe(bytes, request).await;
+            assert_eq!(told.len(), whole.len(), "{bytes} at a time: {told}");
+        }
+    }
+}

@@ -78,3 +78,24 @@ async fn failed_handshakes_are_counted_by_class() {
     drop(timeout(Duration::from_secs(5), three).await);
     assert_eq!(counted(), [("gone", 1), ("not_tls", 1), ("timeout", 1)]);
 }
+
+/// Answers with a body of unknown length, as an upstream did that speaks HTTP/1.0.
+async fn old(_arrival: Arrival, _request: Request<Body>) -> Response<Body> {
+    let body = Body::stream(Body::whole("old").map_frame(|frame| frame));
+    let mut response = Response::new(body);
+    *response.version_mut() = http::Version::HTTP_10;
+    response
+}
+
+#[tokio::test]
+async fn the_version_of_an_answer_is_ours_and_not_the_upstreams() {
+    let world = world(ServerSettings::recommended(), "http", old).await;
+    for (asked, told) in [("1.1", "HTTP/1.1 200"), ("1.0", "HTTP/1.0 200")] {
+        let mut stream = world.tcp().await;
+        let request = format!("GET / HTTP/{asked}\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (answer, _) = rest(&mut stream).await;
+        assert!(answer.starts_with(told), "{answer}");
+        assert_eq!(answer.ends_with("\r\n3\r\nold\r\n0\r\n\r\n"), asked == "1.1", "{answer}");
+    }
+}
