@@ -43,7 +43,7 @@ class Frames:
 
     def block(self, fields):
         """The fields as HPACK, whatever their bytes."""
-        return self.encoder.encode([(_bytes(name), _bytes(value)) for name, value in fields])
+        return self.encoder.encode([(_bytes(name), _bytes(value)) for name, value in fields], huffman=False)
 
     def headers(self, stream, fields, *flags):
         block = self.block(fields)
