@@ -86,10 +86,18 @@ impl Problem {
         }
         let is_last = matches!(
             self,
-            Self::Refused(Refused { reason: Reason::Shutdown, .. }) | Self::Route(route::Denied::BadHost)
+            Self::Refused(Refused { reason: Reason::Shutdown, .. })
+                | Self::Route(
+                    route::Denied::AmbiguousPath
+                        | route::Denied::BadHost
+                        | route::Denied::LongMethod
+                        | route::Denied::Method(_)
+                        | route::Denied::PaddedField(_)
+                )
         );
         if is_last {
-            // The process ends; or who cannot name one host may not be the only one that speaks on this connection.
+            // The process ends; or who names no one host or target may not be the only one that speaks on this
+            // connection, and what follows a CONNECT may be meant for the tunnel.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -203,7 +211,10 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 
 fn route_meaning(denied: &route::Denied) -> (StatusCode, &'static str) {
     let status = match denied {
-        route::Denied::AmbiguousPath | route::Denied::BadHost => StatusCode::BAD_REQUEST,
+        route::Denied::AmbiguousPath | route::Denied::BadHost | route::Denied::PaddedField(_) => {
+            StatusCode::BAD_REQUEST
+        }
+        route::Denied::LongMethod => StatusCode::NOT_IMPLEMENTED,
         route::Denied::Loop => return (StatusCode::LOOP_DETECTED, "proxy_loop_detected"),
         route::Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         route::Denied::TooManyFields(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

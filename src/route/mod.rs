@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::words::{Base, Scheme};
 
@@ -162,7 +162,7 @@ pub enum Access {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// A path that two parsers could read differently.
-    #[error("the path contains a dot segment, a backslash or an encoded separator")]
+    #[error("the target is no absolute path, or contains a dot segment, a backslash or an encoded separator")]
     AmbiguousPath,
     /// No Host, or two that differ.
     #[error("the request must name exactly one host")]
@@ -170,9 +170,15 @@ pub enum Denied {
     /// The request already passed this process.
     #[error("the request has already passed this Tollgate: its upstream leads back to it")]
     Loop,
+    /// A method longer than any that is known.
+    #[error("the method is longer than {MAX_METHOD_BYTES} bytes")]
+    LongMethod,
     /// CONNECT and TRACE never pass.
     #[error("method {0} is not proxied")]
     Method(Method),
+    /// A value that the next parser would read without its white space; only HTTP/2 can carry one.
+    #[error("field {0} begins or ends with white space")]
+    PaddedField(HeaderName),
     /// More header fields than allowed.
     #[error("the request has more than {0} header fields")]
     TooManyFields(usize),
@@ -203,6 +209,9 @@ impl Router {
     /// One [`Denied`] per fault; nothing has left for the upstream.
     pub fn find(&self, scheme: Scheme, head: &Parts) -> Result<Route, Denied> {
         self.check_size(head)?;
+        if let Some((name, _)) = head.headers.iter().find(|(_, value)| is_padded(value)) {
+            return Err(Denied::PaddedField(name.clone()));
+        }
         let authority = authority(head)?;
         let is_native = self.is_api(scheme, &authority);
         if !is_native && !self.answers(&authority) {
@@ -236,6 +245,9 @@ impl Router {
         if uri_bytes > self.settings.max_uri_bytes {
             return Err(Denied::UriTooLong(self.settings.max_uri_bytes));
         }
+        if head.method.as_str().len() > MAX_METHOD_BYTES {
+            return Err(Denied::LongMethod);
+        }
         if head.headers.len() > self.settings.max_fields {
             return Err(Denied::TooManyFields(self.settings.max_fields));
         }
@@ -260,7 +272,7 @@ impl Router {
     }
 
     fn target(&self, head: &Parts) -> Result<PathAndQuery, Denied> {
-        let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = path_and_query(head).ok_or(Denied::AmbiguousPath)?;
         if self.settings.kind == Kind::Generic {
             return Ok(target);
         }
@@ -279,6 +291,17 @@ fn access(method: &Method) -> Access {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) { Access::Read } else { Access::Write }
 }
 
+/// The target in origin form, and the asterisk for OPTIONS (RFC 9112 §3.2); none for everything else.
+fn path_and_query(head: &Parts) -> Option<PathAndQuery> {
+    let target = head.uri.path_and_query()?;
+    let is_web = head
+        .uri
+        .scheme()
+        .is_none_or(|scheme| [http::uri::Scheme::HTTP, http::uri::Scheme::HTTPS].contains(scheme));
+    let is_target = target.as_str().starts_with('/') || (target == "*" && head.method == Method::OPTIONS);
+    (is_web && is_target).then(|| target.clone())
+}
+
 /// The one authority the request names: RFC 9112 §3.2 for HTTP/1.1, RFC 9113 §8.3.1 for HTTP/2.
 fn authority(head: &Parts) -> Result<Authority, Denied> {
     let mut named = head.headers.get_all(header::HOST).iter();
@@ -293,7 +316,17 @@ fn authority(head: &Parts) -> Result<Authority, Denied> {
         (None, Some(host)) => host,
         (None, None) => return Err(Denied::BadHost),
     };
-    if authority.as_str().contains('@') { Err(Denied::BadHost) } else { Ok(authority) }
+    let has_odd_port = authority.port().is_none() && !is_bare(&authority);
+    if authority.as_str().contains('@') || has_odd_port { Err(Denied::BadHost) } else { Ok(authority) }
+}
+
+/// Nothing follows the host but an empty port.
+fn is_bare(authority: &Authority) -> bool {
+    authority.as_str().strip_suffix(':').unwrap_or(authority.as_str()) == authority.host()
+}
+
+fn is_padded(value: &HeaderValue) -> bool {
+    value.as_bytes() != value.as_bytes().trim_ascii()
 }
 
 fn is_same(base: &Base, authority: &Authority) -> bool {
@@ -317,6 +350,9 @@ fn has_passed(headers: &HeaderMap, via: &str) -> bool {
         .flat_map(|line| line.split(','))
         .any(|hop| hop.split_whitespace().nth(1) == Some(via))
 }
+
+/// UPDATEREDIRECTREF (RFC 4437), longer than any other in use, has 17.
+const MAX_METHOD_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests;

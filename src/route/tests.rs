@@ -79,7 +79,10 @@ fn only_known_hosts_are_answered() {
     }
     let denied = find("GET", "evil.example", "/v1/people/me").unwrap_err();
     assert_eq!(denied, Denied::UnknownHost("evil.example".parse().unwrap()));
-    assert_eq!(find("GET", "a@localhost", "/").unwrap_err(), Denied::BadHost);
+    for host in ["a@localhost", "localhost:abc", "localhost:99999", "localhost:1:2", "[::1]:x"] {
+        assert_eq!(find("GET", host, "/").unwrap_err(), Denied::BadHost, "{host}");
+    }
+    assert!(find("GET", "localhost:", "/v1/rooms").is_ok());
 }
 
 #[test]
@@ -97,6 +100,42 @@ fn ambiguous_paths_and_tunnels_are_refused() {
         assert_eq!(find("GET", "localhost", path).unwrap_err(), Denied::AmbiguousPath, "{path}");
     }
     assert_eq!(find("TRACE", "localhost", "/v1/rooms").unwrap_err(), Denied::Method(Method::TRACE));
+}
+
+#[test]
+fn a_target_that_is_no_path_of_an_http_api_is_refused() {
+    for kind in [Kind::Webex, Kind::Generic] {
+        let settings = RouterSettings { kind, hosts: Hosts::Any, ..router().settings };
+        let router = Router::new(settings);
+        for (method, target, is_found) in [
+            ("GET", "http://localhost/v1/rooms", true),
+            ("GET", "/v1/rooms", true),
+            ("GET", "localhost", false),
+            ("GET", "ftp://localhost/v1/rooms", false),
+            ("GET", "*", false),
+            ("OPTIONS", "*", kind == Kind::Generic),
+        ] {
+            let request = Request::builder().method(method).uri(target).header("host", "localhost");
+            let found = router.find(Scheme::Http, &request.body(()).unwrap().into_parts().0);
+            assert_eq!(found.is_ok(), is_found, "{kind:?} {method} {target}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_method_has_at_most_32_bytes() {
+    assert!(find(&"M".repeat(32), "localhost", "/v1/rooms").is_ok());
+    assert_eq!(find(&"M".repeat(33), "localhost", "/v1/rooms").unwrap_err(), Denied::LongMethod);
+}
+
+#[test]
+fn a_value_is_not_padded() {
+    for value in [" Bearer t", "Bearer t ", "\tBearer t", "Bearer t\t"] {
+        let request =
+            Request::builder().uri("/v1/rooms").header("host", "localhost").header("authorization", value);
+        let denied = router().find(Scheme::Http, &request.body(()).unwrap().into_parts().0).unwrap_err();
+        assert_eq!(denied, Denied::PaddedField(header::AUTHORIZATION), "{value:?}");
+    }
 }
 
 #[test]

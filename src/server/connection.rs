@@ -23,6 +23,7 @@ use super::activity::{Activity, Expiry, Reads, Unread, Watched};
 use super::drain::Drain;
 use super::exchange::{Left, Outgoing, Returned, discard, unless_stalled};
 use super::handshake::HandshakeFailure;
+use super::strict::Strict;
 use super::tls::Tls;
 use super::{Arrival, Handler, ServerSettings, Shared};
 use crate::body::Body;
@@ -79,14 +80,16 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let settings = &self.settings;
+        let buffer_bytes = settings.max_header_bytes.max(BUFFER_BYTES);
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_headers(settings.max_fields)
             .max_header_size(settings.max_header_bytes)
-            .max_buf_size(settings.max_header_bytes.max(BUFFER_BYTES));
+            .max_buf_size(buffer_bytes);
         let service = service_fn(|request| self.answer(request, scheme, activity.clone(), None));
+        let stream = Strict::new(stream, buffer_bytes);
         let mut connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut ending =
             Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Anew };

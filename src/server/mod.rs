@@ -9,6 +9,7 @@ mod fault;
 mod handshake;
 mod pem;
 mod settings;
+mod strict;
 pub mod tls;
 mod validity;
 
