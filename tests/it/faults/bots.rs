@@ -41,7 +41,11 @@ pub(super) struct Told {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Answer { status: u16, headers: HeaderMap, body: Result<Bytes, String> },
+    Answer {
+        status: u16,
+        headers: HeaderMap,
+        body: Result<Bytes, String>,
+    },
     /// The connection failed, visibly.
     Failed(String),
     /// Nothing at all, for too long.
@@ -187,7 +191,11 @@ impl AsyncRead for Dialled {
 }
 
 impl AsyncWrite for Dialled {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 

@@ -147,7 +147,11 @@ impl Lane {
 
     /// The same request once the upstream is well again: right, and not a remnant of what broke.
     async fn again(&self, healed: &Case, case: &Case, tally: &Mutex<Tally>) -> Vec<String> {
-        self.tries(healed, case.fault, tally).await.into_iter().map(|wrong| format!("again: {wrong}")).collect()
+        self.tries(healed, case.fault, tally)
+            .await
+            .into_iter()
+            .map(|wrong| format!("again: {wrong}"))
+            .collect()
     }
 
     async fn until_right(&self, plain: &Case, fault: Fault, tally: &Mutex<Tally>) -> Vec<String> {
@@ -167,7 +171,9 @@ impl Lane {
                 return wrong;
             }
             *tally.lock().unwrap().again.entry(format!("{fault:?}: {}", wrong.join("; "))).or_default() += 1;
-            if case.is_write() && self.upstream.book.attempts(case.id).iter().any(|attempt| attempt.is_applied) {
+            if case.is_write()
+                && self.upstream.book.attempts(case.id).iter().any(|attempt| attempt.is_applied)
+            {
                 // It was done, and nobody could say so: that is right for a write.
                 return Vec::new();
             }
@@ -230,7 +236,8 @@ impl Lane {
 }
 
 fn is_late(wrong: &str) -> bool {
-    wrong.starts_with("the upstream saw") || (wrong.contains("Tollgate says 504") && wrong.starts_with("Served"))
+    wrong.starts_with("the upstream saw")
+        || (wrong.contains("Tollgate says 504") && wrong.starts_with("Served"))
 }
 
 fn short(what: &What) -> String {

@@ -165,13 +165,7 @@ fn crowd(
     workers
 }
 
-fn report(
-    name: &str,
-    order: Order,
-    began_at: Instant,
-    tally: &Mutex<Tally>,
-    left: &[process::Footprint],
-) {
+fn report(name: &str, order: Order, began_at: Instant, tally: &Mutex<Tally>, left: &[process::Footprint]) {
     let tally = tally.lock().unwrap();
     let took = began_at.elapsed();
     let grown = left.iter().map(|left| left.resident_kib / 1024).max().unwrap_or_default();
@@ -189,6 +183,6 @@ fn report(
 }
 
 /// Processes of each kind, one case at a time on each: the fault of one must not be the misfortune of another.
-const LANES: usize = 3;
+const LANES: usize = 6;
 /// Cases at once on one process.
 const WORKERS: usize = 32;

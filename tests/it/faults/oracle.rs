@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::book::{Attempt, Said};
 use super::bots::{Told, What};
-use super::table::{Case, Door, End, Fault, GoAway, Kind, Parting, Stage, Version};
+use super::table::{Case, Door, End, Fault, Framing, GoAway, Kind, Parting, Stage};
 
 /// Whether other requests share process and connections, so that their faults are everybody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,12 @@ fn failed(case: &Case, error: &str, attempts: &[Attempt], company: Company) -> R
 }
 
 /// Our own errors look like Webex's, and say what happened.
-fn ours(case: &Case, status: u16, headers: &HeaderMap, body: &Result<bytes::Bytes, String>) -> Result<(), String> {
+fn ours(
+    case: &Case,
+    status: u16,
+    headers: &HeaderMap,
+    body: &Result<bytes::Bytes, String>,
+) -> Result<(), String> {
     if !matches!(status, 429 | 502 | 503 | 504) {
         return Err(format!("Tollgate says {status}"));
     }
@@ -119,7 +124,8 @@ fn theirs(
         return Err(format!("wrong bytes: {} of {}", bytes.len(), case.answer(number).len()));
     }
     // The proof of access to a content may be another attempt than the one that brought the bytes.
-    let is_whole = |attempt: &Attempt| matches!(attempt.said, Said::Whole(200)) && attempt.method == Method::GET;
+    let is_whole =
+        |attempt: &Attempt| matches!(attempt.said, Said::Whole(200)) && attempt.method == Method::GET;
     let is_known = case.kind == Kind::Content && attempts.iter().any(is_whole);
     if matches!(attempt.said, Said::Part(_)) && !is_known {
         return Err("a broken answer shown as whole".to_owned());
@@ -144,9 +150,11 @@ fn promise(case: &Case) -> Promise {
     match case.fault {
         Fault::None | Fault::Interim(_) | Fault::Drip => Promise::Served,
         Fault::GoAway(GoAway::At | GoAway::Above) => Promise::Served,
-        Fault::Break(Stage::Answered, End::Close | End::Cut | End::HalfClose | End::Stall) => match case.client {
-            Version::H1 | Version::H2 => Promise::Served,
-        },
+        // An end that nobody says is no end.
+        Fault::Break(Stage::Answered, End::Cut | End::Stall) if case.framing == Framing::UntilClose => {
+            Promise::Open
+        }
+        Fault::Break(Stage::Answered, End::Close | End::Cut | End::HalfClose | End::Stall) => Promise::Served,
         Fault::Door(Door::Streams(1)) => Promise::Served,
         Fault::Door(Door::Window) if case.body.is_empty() => Promise::Served,
         Fault::Door(Door::SilentAfterHandshake | Door::Window) if is_write => Promise::Broken(TIMEOUT),
@@ -155,7 +163,7 @@ fn promise(case: &Case) -> Promise {
         Fault::Door(Door::SilentBeforeTls) if case.times > 8 => Promise::Broken(TIMEOUT),
         Fault::Door(Door::Garbage) if case.times > 8 => Promise::Broken(&["handshake"]),
         Fault::Says(status, _) if is_write && !matches!(status, 429) => Promise::Said(status),
-        Fault::Says(500, _) => Promise::Said(500),
+        Fault::Says(500, _) if case.at_once == 1 => Promise::Said(500),
         Fault::Early(200, Parting::Keeps) => Promise::Served,
         Fault::Early(status, Parting::Keeps) if is_write && status != 429 => Promise::Said(status),
         Fault::Break(_, End::Rst(7)) => Promise::Open,

@@ -50,7 +50,6 @@ impl Tollgate {
         fs::write(at("tollgate.toml"), configuration(upstream, waiting, dir.path())).unwrap();
         let log = File::create(at("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
-            .arg("serve")
             .arg("--config")
             .arg(at("tollgate.toml"))
             .env_clear()
@@ -113,7 +112,8 @@ impl Tollgate {
 
     pub(super) async fn metrics(&self) -> String {
         let tcp = TcpStream::connect(self.admin).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
         let request = Request::get("/metrics").header("host", self.admin.to_string());
         let request = request.header("connection", "close").body(Empty::<bytes::Bytes>::new()).unwrap();
         let driving = tokio::spawn(connection);

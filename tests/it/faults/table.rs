@@ -173,7 +173,9 @@ impl Case {
     /// The case of this number; the same seed makes the same case.
     pub(super) fn drawn(seed: u64, number: u64, fault: Fault) -> Self {
         let mut dice = Dice::new(seed, number);
-        let method = dice.pick(&METHODS).clone();
+        // Nothing is early without a body.
+        let methods = if matches!(fault, Fault::Early(..)) { &METHODS[2..] } else { &METHODS };
+        let method = dice.pick(methods).clone();
         let is_read = matches!(method, Method::GET | Method::HEAD);
         let bytes = if is_read { 0 } else { *dice.pick(&BODY_BYTES) };
         // A few of them: they cost as much as all others together.

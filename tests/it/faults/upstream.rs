@@ -33,7 +33,6 @@ pub(super) struct Upstream {
     pub(super) address: SocketAddr,
     pub(super) ca_pem: String,
     pub(super) book: Arc<Book>,
-    pub(super) version: Version,
     shared: Arc<Shared>,
     /// Bound but deaf: nobody else gets the port while the upstream refuses connections.
     _port: TcpSocket,
@@ -64,7 +63,7 @@ impl Upstream {
             hang_up: watch::Sender::new(0),
         });
         let listening = Mutex::new(Some(listen(&shared, address)));
-        Self { address, ca_pem: ca.pem(), book, version, shared, _port: port, listening }
+        Self { address, ca_pem: ca.pem(), book, shared, _port: port, listening }
     }
 
     /// The next `times` connections meet this at the door.

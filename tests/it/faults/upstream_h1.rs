@@ -275,7 +275,8 @@ impl Exchange<'_> {
     /// What the client may take the answer for while it is not written to its end.
     fn said_by_part(&self) -> Said {
         let is_head = self.turn.method == Method::HEAD;
-        let is_empty = self.framing() == Framing::Length && self.turn.case.answer(self.turn.attempt).is_empty();
+        let is_empty =
+            self.framing() == Framing::Length && self.turn.case.answer(self.turn.attempt).is_empty();
         if is_head || is_empty { Said::Whole(200) } else { Said::Part(200) }
     }
 
@@ -295,7 +296,8 @@ impl Exchange<'_> {
             Kind::Json => "application/json",
             Kind::Content => "application/octet-stream",
         };
-        let keep = if case.is_fresh && case.kind == Kind::Json { "cache-control: max-age=60\r\n" } else { "" };
+        let keep =
+            if case.is_fresh && case.kind == Kind::Json { "cache-control: max-age=60\r\n" } else { "" };
         let framing = match framing {
             Framing::Length => format!("content-length: {length}\r\n"),
             Framing::Chunked => "transfer-encoding: chunked\r\n".to_owned(),

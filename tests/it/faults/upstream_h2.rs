@@ -20,11 +20,11 @@ pub(super) async fn serve(tls: Tls, book: &Arc<Book>, door: Option<Door>) {
     let (io, line) = Tampered::new(tls);
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(1_000).initial_connection_window_size(4_000_000);
-    match door {
-        Some(Door::Streams(most)) => drop(builder.max_concurrent_streams(most)),
-        Some(Door::Window) => drop(builder.initial_window_size(0)),
-        _ => drop(builder.initial_window_size(1_000_000)),
-    }
+    let builder = match door {
+        Some(Door::Streams(most)) => builder.max_concurrent_streams(most),
+        Some(Door::Window) => builder.initial_window_size(0),
+        _ => builder.initial_window_size(1_000_000),
+    };
     let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else { return };
     let shared = Arc::new(Shared { line: line.clone(), taken: Mutex::new(Taken { last: 0, beyond: None }) });
     let opens = door != Some(Door::Window);
@@ -141,7 +141,7 @@ impl Exchange {
             }
             _ => {}
         }
-        drop(self.answer().await);
+        let _answered = self.answer().await;
     }
 
     fn stream(&self) -> u32 {
@@ -253,7 +253,8 @@ impl Exchange {
             self.respond.send_informational(interim).ok()?;
         }
         let body = self.turn.case.answer(self.turn.attempt);
-        let is_announced = self.turn.case.is_announced || matches!(self.turn.fault, Fault::Short | Fault::Long);
+        let is_announced =
+            self.turn.case.is_announced || matches!(self.turn.fault, Fault::Short | Fault::Long);
         let is_head = self.turn.method == Method::HEAD;
         let mut head = self.head(200);
         if is_announced {
