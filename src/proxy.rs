@@ -66,7 +66,7 @@ impl<T: Transport> Proxy<T> {
             Ok(response) => response,
             Err(problem) => {
                 trail.refused(&problem);
-                problem.response(&trail.tracking_id())
+                problem.response(&head.method, &trail.tracking_id())
             }
         };
         trail.close(response)

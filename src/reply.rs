@@ -67,14 +67,17 @@ impl Problem {
         }
     }
 
-    /// The answer in Webex's own error shape, so that SDKs show its message.
-    pub fn response(&self, tracking_id: &HeaderValue) -> Response<Body> {
+    /// The answer to a request of this method, in Webex's own error shape, so that SDKs show its message.
+    ///
+    /// Shape: a HEAD gets the fields alone. hyper would send a body over HTTP/2, which clients take for a protocol error.
+    pub fn response(&self, method: &Method, tracking_id: &HeaderValue) -> Response<Body> {
         let meaning = self.meaning();
         let tracking = String::from_utf8_lossy(tracking_id.as_bytes());
         let message = format!("Tollgate: {self}");
         let body =
             json!({ "message": message, "errors": [{ "description": message }], "trackingId": tracking });
-        let mut response = Response::new(Body::whole(body.to_string()));
+        let body = if method == Method::HEAD { Body::empty() } else { Body::whole(body.to_string()) };
+        let mut response = Response::new(body);
         *response.status_mut() = meaning.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
@@ -286,8 +289,8 @@ mod tests {
     #[tokio::test]
     async fn an_error_of_ours_looks_like_webexs_and_says_whose_it_is() {
         let id = HeaderValue::from_static("bot_1");
-        let response =
-            Problem::from(route::Denied::UnknownHost("evil.example".parse().unwrap())).response(&id);
+        let response = Problem::from(route::Denied::UnknownHost("evil.example".parse().unwrap()))
+            .response(&Method::GET, &id);
         assert_eq!(response.status(), 421);
         assert_eq!(response.headers()[TRACKING_ID], "bot_1");
         let status = response.headers()["proxy-status"].to_str().unwrap().to_owned();
@@ -304,10 +307,18 @@ mod tests {
     #[test]
     fn retry_after_is_a_positive_integer_and_never_too_early() {
         for (wait, stated) in [(0, "1"), (1_000, "1"), (1_001, "2"), (3_599_999, "3600")] {
-            let response = refused(Duration::from_millis(wait)).response(&HeaderValue::from_static("x"));
+            let response =
+                refused(Duration::from_millis(wait)).response(&Method::GET, &HeaderValue::from_static("x"));
             assert_eq!(response.status(), 429);
             assert_eq!(response.headers()[header::RETRY_AFTER], stated);
         }
+    }
+
+    #[test]
+    fn a_head_is_refused_without_a_body() {
+        let response = refused(Duration::ZERO).response(&Method::HEAD, &HeaderValue::from_static("x"));
+        assert_eq!(response.status(), 429);
+        assert!(http_body::Body::is_end_stream(response.body()));
     }
 
     #[test]

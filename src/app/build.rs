@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use http::uri::Authority;
@@ -274,7 +273,7 @@ fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
         connect_timeout: from.connect_timeout,
         handshake_timeout: from.handshake_timeout,
         header_timeout: from.header_timeout,
-        write_timeout: WRITE_TIMEOUT,
+        write_timeout: from.idle_timeout,
         body_idle_timeout: from.idle_timeout,
         pool_idle_timeout: from.pool_idle_timeout,
         pool_max_idle: POOL_MAX_IDLE,
@@ -283,8 +282,6 @@ fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
 
 /// Attachments that the index of the disk tier knows, about half a kilobyte of memory each.
 const DISK_FILES: usize = 65_536;
-/// SECURITY 1, row 7: a peer that takes no byte for so long is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn count(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

@@ -108,7 +108,7 @@ section! {
         handshake_timeout: Duration = Lasting(MILLI, MINUTE), "10s";
         /// Longest time from the end of the request's body to the head of the answer.
         header_timeout: Duration = Lasting(MILLI, HOUR), "30s";
-        /// Longest silence within a body.
+        /// Longest silence within a body, and longest time in which the API takes nothing of one.
         idle_timeout: Duration = Lasting(MILLI, HOUR), "30s";
         /// How long an idle connection is kept for the next request.
         pool_idle_timeout: Duration = Lasting(MILLI, HOUR), "60s";

@@ -154,7 +154,7 @@ pub struct Upstream {
     pub handshake_timeout: Duration,
     /// Longest time from the end of the request's body to the head of the answer.
     pub header_timeout: Duration,
-    /// Longest silence within a body.
+    /// Longest silence within a body, and longest time in which the upstream takes nothing of one.
     pub idle_timeout: Duration,
     /// How long an idle connection is kept.
     pub pool_idle_timeout: Duration,

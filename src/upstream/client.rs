@@ -19,7 +19,7 @@ use crate::rewrite::Outbound;
 use crate::words::Side;
 
 use super::connect::{Carried, Connector};
-use super::receiving::{Ending, Received};
+use super::receiving::{Ending, Received, Suspicious};
 use super::sending::{Sending, Watched};
 use super::wire::Gauge;
 use super::{Answer, Failed, Fault, Phase, Transport, UpstreamSettings};
@@ -131,7 +131,11 @@ impl Client {
                 sending.cut();
                 return Body::empty();
             }
-            Body::stream(Received::new(incoming, ending, sending)).with_idle_timeout(Side::Upstream, idle)
+            let body = Body::stream(Received::new(incoming, ending, sending));
+            let captured = stake.captured.clone();
+            Body::stream(Suspicious::new(body.with_idle_timeout(Side::Upstream, idle), move || {
+                poison(&captured)
+            }))
         }))
     }
 
@@ -174,6 +178,10 @@ impl Transport for Client {
                 None => Err(Failed::Broken("answered without a permit".into())),
             },
             Err(failed) => {
+                if matches!(failed, Failed::TimedOut { phase: Phase::Header | Phase::Write, .. }) {
+                    // Over HTTP/2 everybody shares it, and if it is dead everybody would wait as long.
+                    stake.poison();
+                }
                 stake.settle(&failed);
                 Err(failed)
             }
@@ -197,9 +205,7 @@ impl Stake {
 
     /// The connection carries nothing more after this exchange.
     fn poison(&self) {
-        if let Some(connected) = self.captured.connection_metadata().as_ref() {
-            connected.poison();
-        }
+        poison(&self.captured);
     }
 
     fn spend(mut self) -> Option<Receipt> {
@@ -221,6 +227,12 @@ impl Drop for Stake {
         {
             let _unheard = permit.spend();
         }
+    }
+}
+
+fn poison(captured: &CaptureConnection) {
+    if let Some(connected) = captured.connection_metadata().as_ref() {
+        connected.poison();
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::body::BodyError;
+use crate::body::{Body, BodyError};
 use crate::words::Side;
 
 use super::sending::Sending;
@@ -73,5 +73,41 @@ impl HttpBody for Received {
 impl Drop for Received {
     fn drop(&mut self) {
         self.sending.cut();
+    }
+}
+
+/// An answer's body that tells when nothing came for too long: its connection may be dead.
+pub(super) struct Suspicious<F> {
+    body: Body,
+    on_stall: F,
+}
+
+impl<F: Fn()> Suspicious<F> {
+    pub(super) fn new(body: Body, on_stall: F) -> Self {
+        Self { body, on_stall }
+    }
+}
+
+impl<F: Fn() + Unpin> HttpBody for Suspicious<F> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if matches!(frame, Some(Err(BodyError::Stalled(..)))) {
+            (self.on_stall)();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -1,9 +1,10 @@
-//! The path in virtual time: bots, Tollgate and a made-up Webex in one process, without sockets.
+//! The path in virtual time: bots, Tollgate and a made-up Webex in one process, without sockets; `faults` alone runs the binary.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a missing value is a failed test")]
 
 mod cache;
 mod counts;
 mod doubles;
+mod faults;
 mod gate;
 mod isolation;
 mod links;

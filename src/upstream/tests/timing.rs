@@ -122,3 +122,29 @@ async fn an_answer_that_stops_flowing_ends_in_an_error() {
     let outcome = http_body_util::BodyExt::collect(response.into_body()).await;
     assert!(matches!(outcome, Err(crate::body::BodyError::Stalled(crate::words::Side::Upstream, SHORT))));
 }
+
+#[tokio::test]
+async fn a_shared_connection_on_which_nothing_came_is_not_used_again() {
+    let (ca, log) = (Ca::new(), Log::default());
+    let known = log.clone();
+    let address = tls_server(ca.acceptor(&["h2"]), log.clone(), move |mut tls: Tls| {
+        let is_dead = known.lines().len() == 1;
+        async move {
+            if is_dead {
+                // Everything is taken, nothing is said: what a firewall makes of a connection that it forgot.
+                let mut buffer = [0; 4096];
+                while tls.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+            }
+            speak(tls, |_request| async { Response::new(Body::whole("alive")) }).await;
+        }
+    })
+    .await;
+    let mut settings = settings(address, &ca);
+    settings.header_timeout = SHORT;
+    let client = client(&settings);
+    assert_eq!(phase(&get(&client).await.unwrap_err()), Phase::Header);
+    for _ in 0..2 {
+        assert_eq!(text(get(&client).await.unwrap()).await, "alive");
+    }
+    assert_eq!(log.lines().len(), 2);
+}
