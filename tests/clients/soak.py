@@ -11,9 +11,11 @@ import subprocess
 import threading
 import time
 
+import requests
+
 from traffic import named, token_of
 from verdict import HEADINGS, QUIET, row_of
-from world import ROOT
+from world import ROOT, TIMEOUT
 
 BOTS = [f"bot{number}" for number in range(8)]
 AUDITOR = "auditor"
@@ -203,7 +205,7 @@ class Soak:
                 tell(row_of(self.samples[-1]))
 
         def spoil(_):
-            self.sim.control("POST", "force", json=fault(chance))
+            self._order("force", fault(chance))
 
         client = self._clients()
         tell(HEADINGS)
@@ -256,7 +258,13 @@ class Soak:
 
     def _switch(self, number):
         """The API's new connections speak HTTP/1.1, and the next time HTTP/2 again; both break in their own ways."""
-        self.sim.set(alpn=["http/1.1", "h2,http/1.1"][number % 2])
+        self._order("settings", {"alpn": ["http/1.1", "h2,http/1.1"][number % 2]})
+
+    def _order(self, call, order):
+        """On a connection of its own: threads share none, and none is old enough to be closed under the request."""
+        with requests.Session() as session:
+            session.trust_env = False
+            session.post(f"{self.sim.http}/_sim/{call}", json=order, timeout=TIMEOUT).raise_for_status()
 
     def shown(self):
         """The certificate that a new connection gets."""
