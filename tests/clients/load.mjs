@@ -10,7 +10,7 @@ const { base, tokens, room, persons, contents, seconds, seed, workers, deadline_
 const ca = fs.readFileSync(settings.ca);
 const { port } = new URL(base);
 const pool = crypto.randomBytes(11_000_000);
-const told = { counts: {}, longest_ms: {}, wrong: [], cut: 0, acknowledged: [], deleted: [], open: [] };
+const told = { counts: {}, longest_ms: {}, wrong: [], acknowledged: [], deleted: [], open: [] };
 const end = Date.now() + seconds * 1000;
 let over = false;
 process.stdin.resume();
@@ -172,7 +172,6 @@ class Worker {
     const [outcome, fault] = this.verdict(found, right, request.method);
     const count = (told.counts[kind] ??= {});
     count[outcome] = (count[outcome] ?? 0) + 1;
-    if (outcome === "cut") told.cut += 1;
     if (fault && told.wrong.length < 50) {
       const { status, error, took_ms, headers } = found;
       told.wrong.push({ kind, path: request.path, fault, status, error, took_ms, headers, text: found.text.slice(0, 300) });
