@@ -324,5 +324,4 @@ const clients = Array.from({ length: workers.h1 }, () => new Http1());
 const shared = Array.from({ length: Math.ceil(workers.h2 / 4) }, () => new Http2());
 for (let number = 0; number < workers.h2; number += 1) clients.push(shared[number % shared.length]);
 await Promise.all(clients.map((client, number) => new Worker(number, client).work()));
-console.log(JSON.stringify(told));
-process.exit(0);
+process.stdout.write(JSON.stringify(told), () => process.exit(0));
