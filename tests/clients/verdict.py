@@ -36,9 +36,9 @@ def growth(samples, name):
 def leaks(samples):
     """What is not flat: in the second half, and at the end beside the level after warming up (a fifth of the run)."""
     found = []
-    # Caches, buffers and the allocator need a minute to fill; a run that is hardly longer has seen no level yet.
-    warm = 16 * MIB if samples[-1]["at"] > 120 else 48 * MIB
-    for name, share, slack in [("rss", 0.15, warm), ("fds", 0.15, 12), ("threads", 0.25, 6)]:
+    # Caches, buffers and the allocator need some minutes to fill; a run that is hardly longer has seen no level yet.
+    slack = 8 * MIB if samples[-1]["at"] > 240 else 48 * MIB
+    for name, share, slack in [("rss", 0.1, slack), ("fds", 0.15, 12), ("threads", 0.25, 6)]:
         level, last = middle(samples, name, 0.2, 0.4), middle(samples, name, 0.85, 1)
         allowed = level * share + slack
         if growth(samples, name) > allowed:
