@@ -20,6 +20,14 @@ clients *ARGS:
     cargo build
     bash tests/clients/run.sh {{ARGS}}
 
+# Licences, versions, build scripts and origins of dependencies.
+supply:
+    bash tests/supply.sh
+
+# Mixed load with faults and reloads for so many minutes, against the release binary.
+soak MINUTES="10":
+    tests/soak.sh {{MINUTES}}
+
 # Time per request, in process.
 bench:
     cargo bench

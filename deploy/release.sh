@@ -30,6 +30,12 @@ step "tools"
 cargo install --quiet --locked --root "$tools" --target-dir target/tools-build cargo-deb@3.8.0 cargo-cyclonedx@0.5.9
 export PATH=$tools/bin:$PATH
 
+step "dependencies"
+tests/supply.sh
+if [[ -z ${TOLLGATE_ADVISORIES:-} ]]; then
+    echo "known faults not asked for: TOLLGATE_ADVISORIES names no clone of RustSec's database"
+fi
+
 step "static binary"
 RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin tollgate --target "$host" --target-dir target/static
 if ((EUID == 0)); then

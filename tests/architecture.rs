@@ -281,3 +281,76 @@ fn the_architecture_page_names_every_room() {
         rooms_in_walking_order().into_iter().filter(|room| !page.contains(&format!("`{room}`"))).collect();
     assert_none(&missing, "ARCHITECTURE.md's code map is whole");
 }
+
+#[test]
+fn no_code_of_ours_is_unsafe() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("unsafe_code = \"forbid\""), "the compiler forbids it in every target");
+    let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "#[unsafe(", "allow(unsafe_code"];
+    let mut faults = Vec::new();
+    // The fuzz targets are a package of their own, for which the lints of this one do not hold.
+    for folder in ["src", "tests", "benches", "fuzz"] {
+        for path in files_below(&root().join(folder), "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let is_unsafe = words.iter().any(|word| text.contains(word));
+            if is_unsafe && !path.ends_with("tests/architecture.rs") {
+                faults.push(path.display().to_string());
+            }
+        }
+    }
+    assert_none(&faults, "no code of ours is unsafe");
+}
+
+/// What stands between backticks on a page.
+fn quoted(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2)
+}
+
+/// Why a test that a page names is none; `test_tls.py` stands in tests/clients, other paths begin at the root.
+fn missing(named: &str) -> Option<String> {
+    let (file, name) = named.split_once("::").map_or((named, None), |(file, name)| (file, Some(name)));
+    let path = match file.starts_with("test_") {
+        true => root().join("tests/clients").join(file),
+        false => root().join(file),
+    };
+    let Some(name) = name else {
+        return (!path.exists()).then(|| format!("{file} does not exist"));
+    };
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let is_there = [format!("fn {name}("), format!("def {name}(")].iter().any(|head| text.contains(head));
+    (!is_there).then(|| format!("{file} has no {name}"))
+}
+
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let page = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let places = ["deny.toml", "fuzz/", "src/", "test_", "tests/"];
+    let is_named = |word: &&str| places.iter().any(|place| word.starts_with(place));
+    let named: Vec<_> = quoted(&page).filter(is_named).filter_map(|word| word.split(' ').next()).collect();
+    assert!(named.len() > 40, "{} are named: the page is read wrongly", named.len());
+    let faults: Vec<_> = named.into_iter().filter_map(missing).collect();
+    assert_none(&faults, "docs/security.md names tests that exist");
+}
+
+#[test]
+fn the_limits_on_the_security_page_are_the_defaults() {
+    let page = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let config = fs::read_to_string(root().join("config/tollgate.toml")).unwrap();
+    let config: toml::Table = toml::from_str(&config).unwrap();
+    let (_, rows) = page.split_once("\n## Limits\n").unwrap();
+    let (rows, _) = rows.split_once("\n## ").unwrap();
+    let mut compared = 0;
+    for row in rows.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let (section, key) = cells[1].trim_matches('`').split_once('.').unwrap();
+        let value = match &config[section][key] {
+            toml::Value::Float(number) => format!("{number:?}"),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::String(text) => text.clone(),
+            other => panic!("{section}.{key} is {other:?}"),
+        };
+        assert_eq!(cells[2], value, "{section}.{key}");
+        compared += 1;
+    }
+    assert!(compared > 15, "{compared} rows: the page is read wrongly");
+}

@@ -351,7 +351,7 @@ fn is_same(kept: &HeaderMap, shown: &HeaderMap) -> bool {
 }
 
 fn shape(headers: &HeaderMap) -> HeaderMap {
-    SHAPE.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect()
+    rules::owned(SHAPE.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect())
 }
 
 /// What tells whether two answers have the same bytes (CACHE 1).

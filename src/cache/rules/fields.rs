@@ -20,7 +20,21 @@ pub(super) fn kept(headers: &HeaderMap, said: &Directives, received: SystemTime)
     {
         kept.insert(header::DATE, now);
     }
-    kept
+    owned(kept)
+}
+
+/// The same fields with values that pin nothing but themselves: those of HTTP/1.1 are slices of the connection's read buffer, and
+/// an entry of a few hundred bytes would hold all of it.
+pub(in crate::cache) fn owned(mut headers: HeaderMap) -> HeaderMap {
+    for value in headers.values_mut() {
+        let is_sensitive = value.is_sensitive();
+        // A value that was valid stays valid.
+        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = copy;
+            value.set_sensitive(is_sensitive);
+        }
+    }
+    headers
 }
 
 /// The kept fields with those of a confirmation in their place.
@@ -93,3 +107,34 @@ const NEEDED: [HeaderName; 9] = [
     header::ETAG,
     header::VARY,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// A read buffer, and who still holds it.
+    struct Buffer(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn kept_fields_pin_no_read_buffer() {
+        let holder = Arc::<[u8]>::from(&b"\"an entity-tag in a large buffer\""[..]);
+        let mut headers = HeaderMap::new();
+        let value = Bytes::from_owner(Buffer(Arc::clone(&holder)));
+        headers.insert(header::ETAG, HeaderValue::from_maybe_shared(value).unwrap());
+        let kept = kept(&headers, &Directives::default(), SystemTime::UNIX_EPOCH);
+        assert_eq!(kept.get(header::ETAG), headers.get(header::ETAG));
+        assert_eq!(Arc::strong_count(&holder), 2, "the answer itself still holds it");
+        drop(headers);
+        assert_eq!(Arc::strong_count(&holder), 1, "what is kept does not");
+    }
+}

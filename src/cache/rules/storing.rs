@@ -80,7 +80,7 @@ pub(in crate::cache) fn keep_for(
 pub(in crate::cache) fn keep_under_proof(headers: HeaderMap, extent: Extent, proved_at: Instant) -> Stored {
     Stored {
         status: StatusCode::OK,
-        headers,
+        headers: fields::owned(headers),
         extent,
         terms: ruled(Duration::ZERO, Duration::ZERO),
         received_at: proved_at,

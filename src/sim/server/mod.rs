@@ -20,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use super::model::{Model, Wire};
 use crate::clock::Clock;
@@ -73,13 +72,13 @@ pub async fn serve(listeners: Listeners, model: Arc<Mutex<Model>>, clock: Clock)
         Host { model, clock, wire, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)), tasks: JoinSet::new() };
     let Listeners { https, http } = listeners;
     let (https, tls) = match https {
-        Some((listener, config)) => (Some(listener), Some(TlsAcceptor::from(config))),
+        Some((listener, config)) => (Some(listener), Some(config)),
         None => (None, None),
     };
     loop {
         let Ok(place) = Arc::clone(&host.places).acquire_owned().await else { return };
         tokio::select! {
-            stream = accept(https.as_ref()) => host.spawn(stream, tls.clone(), place).await,
+            stream = accept(https.as_ref()) => host.spawn(stream, tls.as_ref(), place).await,
             stream = accept(http.as_ref()) => host.spawn(stream, None, place).await,
             Some(_) = host.tasks.join_next() => {}
         }
@@ -99,7 +98,7 @@ impl Host {
     async fn spawn(
         &mut self,
         stream: io::Result<TcpStream>,
-        tls: Option<TlsAcceptor>,
+        tls: Option<&Arc<ServerConfig>>,
         place: OwnedSemaphorePermit,
     ) {
         let Ok(stream) = stream else {
@@ -112,7 +111,11 @@ impl Host {
         let socket = Socket::new(stream, Arc::clone(&wire), Arc::clone(&reset));
         let activity = Activity::new();
         let exchange = Exchange::new(Arc::clone(&self.model), self.clock.clone(), activity.clone(), reset);
-        let idle_timeout = lock(&self.model).settings().idle_timeout;
+        let (idle_timeout, tls) = {
+            let model = lock(&self.model);
+            let alpn = &model.settings().alpn;
+            (model.settings().idle_timeout, tls.map(|config| tls::acceptor(config, alpn)))
+        };
         self.tasks.spawn(async move {
             let connection = async {
                 let Some(tls) = tls else { return speak(socket, Speech::Http1, exchange).await };

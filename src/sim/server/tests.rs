@@ -121,6 +121,20 @@ const GET_ME: &str = "GET /v1/people/me HTTP/1.1\r\nhost: webexapis.com\r\nautho
 const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test]
+async fn new_connections_speak_what_is_set_when_they_come() {
+    let sim = Running::plain().await;
+    for alpn in ["h2", "http/1.1", "h2"] {
+        sim.control("settings", json!({ "alpn": alpn }));
+        let other = if alpn == "h2" { "http/1.1" } else { "h2" };
+        assert!(sim.tls(Some("webexapis.com"), other).await.is_err(), "{other} while {alpn} is set");
+        assert_eq!(
+            sim.ask(alpn, request("GET", "/v1/people/me", "")).await.unwrap().status(),
+            StatusCode::OK
+        );
+    }
+}
+
+#[tokio::test]
 async fn both_protocols_serve_the_api_and_large_files_whole() {
     let sim = Running::plain().await;
     let made = sim.control("content", json!({"size": 5_000_000}));

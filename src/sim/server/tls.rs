@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
 
 use super::SimFault;
 use crate::server::ca::LocalCa;
@@ -40,6 +41,16 @@ pub fn config(ca: &LocalCa, model: &Arc<Mutex<Model>>) -> Result<Arc<ServerConfi
     let alpn = model.lock().unwrap_or_else(PoisonError::into_inner).settings().alpn.clone();
     config.alpn_protocols = alpn.into_iter().map(String::into_bytes).collect();
     Ok(Arc::new(config))
+}
+
+/// Takes a connection under `config`, with the ALPN protocols that are set now.
+pub(super) fn acceptor(config: &Arc<ServerConfig>, alpn: &[String]) -> TlsAcceptor {
+    if config.alpn_protocols.iter().map(Vec::as_slice).eq(alpn.iter().map(String::as_bytes)) {
+        return TlsAcceptor::from(Arc::clone(config));
+    }
+    let mut changed = ServerConfig::clone(config);
+    changed.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(changed))
 }
 
 /// Reads the settings at each handshake, so that the control plane can change them.
