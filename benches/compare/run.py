@@ -1,0 +1,121 @@
+"""Runs the comparison: rounds of all cases, each proxy in turn; then the table."""
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+
+import cases
+import load
+import special
+import table
+from checks import Checks, Unfit
+from servers import PROXIES, Origin, Tollgate
+from world import ROOT, World
+
+SPECIAL = {
+    "tenants": "cost per pass-through as tenants grow",
+    "entries": "cost per hit as cache entries grow",
+    "latency": "added latency",
+    "idle": "memory of idle TLS connections",
+}
+
+
+def main():
+    wanted = arguments()
+    if wanted.list:
+        print("\n".join([case.name for case in cases.CASES] + list(SPECIAL)))
+        return
+    if not wanted.binary.is_file():
+        raise SystemExit(f"no binary at {wanted.binary}")
+    Tollgate.binary = wanted.binary.resolve()
+    world = World()
+    servers = [Origin(world)]
+    results = table.Results(wanted, world)
+    try:
+        servers += [make(world, servers[0]) for make in PROXIES]
+        origin, *proxies = servers
+        rounds(wanted, world, origin, proxies, results)
+        results.threads = {proxy.name: proxy.threads() for proxy in proxies}
+        if is_wanted(wanted, "idle"):
+            tell("idle")
+            results.idle = special.idle(world, origin)
+    finally:
+        for server in reversed(servers):
+            server.stop()
+    print(results.text())
+    if wanted.markdown:
+        wanted.markdown.write_text(results.markdown())
+
+
+def rounds(wanted, world, origin, proxies, results):
+    chosen = [case for case in cases.CASES if is_wanted(wanted, case.name)]
+    for number in range(wanted.rounds):
+        for case in chosen:
+            # Whoever goes first meets another machine than who goes last: each is first in its turn.
+            turn = number % len(proxies)
+            for proxy in proxies[turn:] + proxies[:turn]:
+                seen = measure(world, origin, proxy, case, wanted.seconds)
+                results.add(case.name, proxy.name, number, seen)
+                tell(f"round {number + 1} {case.name:12} {proxy.name:9} {seen}")
+        if is_wanted(wanted, "latency"):
+            seen = special.latency(world, origin, proxies, wanted.seconds)
+            results.latency.append(seen)
+            tell(f"round {number + 1} latency      {seen}")
+        for name, growing in (("tenants", special.tenants), ("entries", special.entries)):
+            if is_wanted(wanted, name):
+                seen = growing(world, origin, wanted.seconds)
+                results.growth.setdefault(name, []).append(seen)
+                tell(f"round {number + 1} {name:12} {seen}")
+
+
+def measure(world, origin, proxy, case, seconds):
+    """One case through one proxy: a figure, or why there is none."""
+    try:
+        Checks(world, origin, proxy).before(case)
+    except Unfit as why:
+        return table.Void(str(why))
+    asked, before, begun = origin.requests(), proxy.cpu(), time.perf_counter()
+    seen = case.drive(world, proxy.port, seconds)
+    lasted = time.perf_counter() - begun
+    cpu = proxy.cpu().since(before)
+    moved = origin.requests() - asked - 1
+    if seen.fault or not seen.requests:
+        return table.Void(seen.fault or "no answer")
+    if case.kept and moved:
+        return table.Void(f"the cache asked the origin {moved} times")
+    if not case.path:
+        times = load.handshake_times(world, proxy.port, 50 * seconds)
+        seen.p50_ms, seen.p99_ms = load.percentile(times, 50), load.percentile(times, 99)
+    return table.Figure(seen.requests / seen.seconds, seen.p50_ms, seen.p99_ms, cpu / seen.requests, cpu / lasted / 1e6)
+
+
+def is_wanted(wanted, name):
+    return not wanted.case or name in wanted.case
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="bash benches/compare/run.sh", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="times that every case is run (5)")
+    parser.add_argument("--seconds", type=int, default=5, help="length of one run, at least 2 (5)")
+    parser.add_argument("--case", nargs="+", action="extend", help="only these; --list names them")
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/tollgate")
+    parser.add_argument("--markdown", type=pathlib.Path, help="file for the table as Markdown")
+    parser.add_argument("--list", action="store_true", help="names of the cases")
+    wanted = parser.parse_args()
+    known = {case.name for case in cases.CASES} | set(SPECIAL)
+    if unknown := set(wanted.case or ()) - known:
+        parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    if wanted.rounds < 1 or wanted.seconds < 2:
+        parser.error("at least one round, of at least 2 seconds")
+    return wanted
+
+
+def tell(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    os.environ["LC_ALL"] = "C"
+    main()

@@ -1,0 +1,135 @@
+"""What is measured otherwise: idle connections, added latency, and cost as tenants and entries grow."""
+
+import http.client
+import resource
+import socket
+import time
+
+import load
+from servers import PROXIES, Tollgate, trusting
+from world import HOST, JSON_BYTES
+
+IDLE = 10_000
+LATENCY_RATE = 200
+TENANTS = (10, 10_000)
+ENTRIES = (100, 100_000)
+PERSON = "/v1/people/1"
+
+
+def idle(world, origin, count=IDLE):
+    """Resident bytes per idle TLS connection that has had one answer, of fresh processes; by name."""
+    count = min(count, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
+    found = {"connections": count}
+    for make in PROXIES:
+        proxy = make(world, origin)
+        try:
+            # What the first connections cost is not what each costs.
+            for connection in _connections(world, proxy.port, 200):
+                connection.close()
+            time.sleep(1)
+            before = proxy.memory()
+            held = _connections(world, proxy.port, count)
+            time.sleep(2)
+            found[proxy.name] = (proxy.memory() - before) / count
+            alive = [held[at] for at in range(0, count, max(1, count // 50))]
+            for connection in alive:
+                _ask(connection)
+            for connection in held:
+                connection.close()
+        finally:
+            proxy.stop()
+    return found
+
+
+def latency(world, origin, proxies, seconds):
+    """Milliseconds of one request at a time, each server in turn at 200/s: `{name: (p50, p99)}`, origin included."""
+    servers = [origin, *proxies]
+    connections = {}
+    for server in servers:
+        host = "webexapis.com" if server is origin else HOST
+        connections[server.name] = _connect(world, server.port, host)
+    times = {server.name: [] for server in servers}
+    next_at = time.perf_counter()
+    for turn in range(LATENCY_RATE * seconds):
+        order = servers[turn % len(servers):] + servers[:turn % len(servers)]
+        for server in order:
+            begun = time.perf_counter()
+            _ask(connections[server.name])
+            times[server.name].append((time.perf_counter() - begun) * 1e3)
+        next_at += 1 / LATENCY_RATE
+        time.sleep(max(0.0, next_at - time.perf_counter()))
+    for connection in connections.values():
+        connection.close()
+    return {name: (load.percentile(sorted(seen), 50), load.percentile(sorted(seen), 99)) for name, seen in times.items()}
+
+
+def tenants(world, origin, seconds):
+    """Processor microseconds of Tollgate per pass-through with so many tokens in rotation; a fresh process."""
+    return _grown(world, origin, TENANTS, lambda port, count, time_: load.wrk(
+        world, port, time_, PERSON, 64, tenants=count), seconds, "1m")
+
+
+def entries(world, origin, seconds):
+    """Processor microseconds of Tollgate per hit with so many contents of 1 KiB in rotation; a fresh process."""
+    return _grown(world, origin, ENTRIES, lambda port, count, time_: load.wrk(
+        world, port, time_, "/v1/contents/small-%d", 64, paths=count), seconds, "1h", kept=True)
+
+
+def _grown(world, origin, counts, drive, seconds, proof_ttl, kept=False):
+    proxy = Tollgate(world, origin, proof_ttl=proof_ttl)
+    try:
+        cost = {}
+        for count in counts:
+            if kept:
+                paths = [f"/v1/contents/small-{number}" for number in range(count)]
+                load.h2load(world, proxy.port, paths, 16, 4, count=count)
+            else:
+                drive(proxy.port, count, 3)
+            asked, before = origin.requests(), proxy.cpu()
+            seen = drive(proxy.port, count, seconds)
+            cost[count] = proxy.cpu().since(before) / seen.requests
+            moved = origin.requests() - asked - 1
+            if seen.fault or (kept and moved):
+                raise SystemExit(f"{count}: {seen.fault}, and {moved} requests to the origin")
+        return cost
+    finally:
+        proxy.stop()
+
+
+def _connections(world, port, count):
+    return [_connect(world, port, HOST) for _ in range(count)]
+
+
+def _connect(world, port, host):
+    """TLS, and one answer taken."""
+    context = CONTEXTS.setdefault(world.folder, trusting(world))
+    plain = socket.create_connection(("127.0.0.1", port), timeout=30)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = context.wrap_socket(plain, server_hostname=host)
+    _ask(connection)
+    return connection
+
+
+def _ask(connection):
+    """One request and its whole answer."""
+    connection.sendall(REQUEST)
+    seen = b""
+    while not _is_whole(seen):
+        part = connection.recv(16_384)
+        if not part:
+            raise http.client.RemoteDisconnected(f"after {len(seen)} bytes")
+        seen += part
+    if not seen.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"not a 200: {seen[:100]}")
+
+
+def _is_whole(seen):
+    """Of an answer with a length, or in chunks."""
+    head, _end, body = seen.partition(b"\r\n\r\n")
+    if b"chunked" in head.lower():
+        return body.endswith(b"\r\n0\r\n\r\n")
+    return len(body) >= JSON_BYTES
+
+
+CONTEXTS = {}
+REQUEST = (f"GET {PERSON} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer compare-token-0\r\n\r\n").encode()
