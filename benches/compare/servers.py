@@ -107,7 +107,7 @@ class Origin(Server):
 class Nginx(Server):
     name = "nginx"
 
-    def __init__(self, world, origin, **_wishes):
+    def __init__(self, world, origin):
         self.port = free_port()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         file = world.fill("nginx.conf", port=self.port, origin_port=origin.port, files=files)
@@ -117,7 +117,7 @@ class Nginx(Server):
 class Haproxy(Server):
     name = "haproxy"
 
-    def __init__(self, world, origin, **_wishes):
+    def __init__(self, world, origin):
         self.port = free_port()
         file = world.fill("haproxy.cfg", port=self.port, origin_port=origin.port)
         super().__init__(world, world.proxy_core, [SERVERS / "usr/sbin/haproxy", "-f", file])
@@ -127,10 +127,10 @@ class Tollgate(Server):
     name = "tollgate"
     binary = None
 
-    def __init__(self, world, origin, proof_ttl="1m"):
+    def __init__(self, world, origin, proof_ttl="1m", memory="256MiB"):
         self.port, admin = free_port(), free_port()
         file = world.fill("tollgate.toml", port=self.port, origin_port=origin.port, admin_port=admin,
-                          proof_ttl=proof_ttl)
+                          proof_ttl=proof_ttl, memory=memory)
         state = world.folder / f"state-{self.port}"
         super().__init__(world, world.proxy_core, [self.binary, "run", "--config", file, "--state-dir", state])
 

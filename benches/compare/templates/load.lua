@@ -1,5 +1,5 @@
 -- What wrk asks for: -- METHOD TENANTS PATHS [BODY]; with more than one tenant or path each request takes the next.
--- "%d" in the path is the number of the path. At the end the figures are told as one line of JSON.
+-- NUMBER in the path is the number of the path. At the end the figures are told as one line of JSON.
 local requests, last = {}, 0
 
 function init(args)
@@ -13,7 +13,7 @@ function init(args)
         local headers = { Host = wrk.headers["Host"], ["User-Agent"] = "compare/1" }
         headers["Authorization"] = "Bearer compare-token-" .. (number - 1) % tenants
         if body then headers["Content-Type"] = "application/octet-stream" end
-        local path = wrk.path:gsub("%%d", tostring((number - 1) % paths))
+        local path = wrk.path:gsub("NUMBER", tostring((number - 1) % paths))
         requests[number] = wrk.format(method, path, headers, body)
     end
 end
