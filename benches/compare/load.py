@@ -7,8 +7,9 @@ import socket
 import subprocess
 import time
 
-from world import HERE, HOST, pinned
+from checks import Unfit
 from servers import trusting
+from world import HERE, HOST, pinned
 
 
 @dataclasses.dataclass
@@ -94,7 +95,7 @@ def handshake_times(world, port, count):
             with context.wrap_socket(plain, server_hostname=HOST) as tls:
                 times.append((time.perf_counter() - begun) * 1e3)
                 if tls.version() != "TLSv1.3" or tls.session_reused:
-                    raise SystemExit(f"not a full handshake of TLS 1.3: {tls.version()}")
+                    raise Unfit(f"not a full handshake of TLS 1.3: {tls.version()}")
     return sorted(times)
 
 
@@ -107,7 +108,7 @@ def _run(world, arguments, seconds):
     done = subprocess.run([str(part) for part in arguments], capture_output=True, text=True, timeout=seconds + 120,
                           preexec_fn=pinned(world.load_core), cwd=world.folder)
     if done.returncode:
-        raise SystemExit(f"{arguments[0]} failed: {done.stdout[-1000:]} {done.stderr[-1000:]}")
+        raise Unfit(f"{arguments[0]} failed: {done.stdout[-1000:]} {done.stderr[-1000:]}")
     return done.stdout
 
 

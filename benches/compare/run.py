@@ -34,13 +34,13 @@ def main():
     servers = [Origin(world)]
     results = table.Results(wanted, world)
     try:
-        servers += [make(world, servers[0]) for make in PROXIES]
+        for make in PROXIES:
+            servers.append(make(world, servers[0]))
         origin, *proxies = servers
         rounds(wanted, world, origin, proxies, results)
         results.threads = {proxy.name: proxy.threads() for proxy in proxies}
         if is_wanted(wanted, "idle"):
-            tell("idle")
-            results.idle = special.idle(world, origin)
+            results.idle = attempt(results, "idle", lambda: special.idle(world, origin)) or {}
     finally:
         for server in reversed(servers):
             server.stop()
@@ -60,31 +60,44 @@ def rounds(wanted, world, origin, proxies, results):
                 results.add(case.name, proxy.name, number, seen)
                 tell(f"round {number + 1} {case.name:12} {proxy.name:9} {seen}")
         if is_wanted(wanted, "latency"):
-            seen = special.latency(world, origin, proxies, wanted.seconds)
-            results.latency.append(seen)
-            tell(f"round {number + 1} latency      {seen}")
+            seen = attempt(results, "latency", lambda: special.latency(world, origin, proxies, wanted.seconds))
+            results.latency += [seen] if seen else []
         for name, growing in (("tenants", special.tenants), ("entries", special.entries)):
             if is_wanted(wanted, name):
-                seen = growing(world, origin, wanted.seconds)
-                results.growth.setdefault(name, []).append(seen)
-                tell(f"round {number + 1} {name:12} {seen}")
+                seen = attempt(results, name, lambda growing=growing: growing(world, origin, wanted.seconds))
+                results.growth.setdefault(name, []).extend([seen] if seen else [])
+
+
+def attempt(results, name, special_case):
+    """What it measured; nothing, and a remark, if it could not."""
+    try:
+        seen = special_case()
+    except (Unfit, OSError) as why:
+        results.remarks.append(f"{name}: void: {' '.join(str(why).split())[:300]}")
+        seen = None
+    tell(f"{name}: {seen or results.remarks[-1]}")
+    return seen
 
 
 def measure(world, origin, proxy, case, seconds):
     """One case through one proxy: a figure, or why there is none."""
     try:
         Checks(world, origin, proxy).before(case)
+        return measured(world, origin, proxy, case, seconds)
     except Unfit as why:
         return table.Void(str(why))
+
+
+def measured(world, origin, proxy, case, seconds):
     asked, before, begun = origin.requests(), proxy.cpu(), time.perf_counter()
     seen = case.drive(world, proxy.port, seconds)
     lasted = time.perf_counter() - begun
     cpu = proxy.cpu().since(before)
     moved = origin.requests() - asked - 1
     if seen.fault or not seen.requests:
-        return table.Void(seen.fault or "no answer")
+        raise Unfit(seen.fault or "no answer")
     if case.kept and moved:
-        return table.Void(f"the cache asked the origin {moved} times")
+        raise Unfit(f"the cache asked the origin {moved} times")
     if not case.path:
         times = load.handshake_times(world, proxy.port, 50 * seconds)
         seen.p50_ms, seen.p99_ms = load.percentile(times, 50), load.percentile(times, 99)

@@ -6,6 +6,7 @@ import socket
 import time
 
 import load
+from checks import Unfit
 from servers import PROXIES, Tollgate, trusting
 from world import HOST, JSON_BYTES
 
@@ -42,7 +43,7 @@ def idle(world, origin, count=IDLE):
 
 
 def latency(world, origin, proxies, seconds):
-    """Milliseconds of one request at a time, each server in turn at 200/s: `{name: (p50, p99)}`, origin included."""
+    """Milliseconds of one request at a time, each server in turn, 200/s each: `{name: (p50, p99)}`, with the origin."""
     servers = [origin, *proxies]
     connections = {}
     for server in servers:
@@ -60,7 +61,7 @@ def latency(world, origin, proxies, seconds):
         time.sleep(max(0.0, next_at - time.perf_counter()))
     for connection in connections.values():
         connection.close()
-    return {name: (load.percentile(sorted(seen), 50), load.percentile(sorted(seen), 99)) for name, seen in times.items()}
+    return {name: percentiles(sorted(seen)) for name, seen in times.items()}
 
 
 def tenants(world, origin, seconds):
@@ -94,10 +95,14 @@ def _grown(world, origin, counts, drive, seconds, kept=False, **wishes):
             cost[count] = proxy.cpu().since(before) / seen.requests
             moved = origin.requests() - asked - 1
             if seen.fault or (kept and moved):
-                raise SystemExit(f"{count}: {seen.fault}, and {moved} requests to the origin")
+                raise Unfit(f"{count}: {seen.fault}, and {moved} requests to the origin")
         return cost
     finally:
         proxy.stop()
+
+
+def percentiles(seen):
+    return load.percentile(seen, 50), load.percentile(seen, 99)
 
 
 def _connections(world, port, count):
@@ -124,7 +129,7 @@ def _ask(connection):
             raise http.client.RemoteDisconnected(f"after {len(seen)} bytes")
         seen += part
     if not seen.startswith(b"HTTP/1.1 200"):
-        raise SystemExit(f"not a 200: {seen[:100]}")
+        raise Unfit(f"not a 200: {seen[:100]}")
 
 
 def _is_whole(seen):

@@ -48,6 +48,7 @@ class Results:
     def __init__(self, wanted, world):
         self.wanted, self.world = wanted, world
         self.runs, self.latency, self.growth, self.idle, self.threads = {}, [], {}, {}, {}
+        self.remarks = []
 
     def add(self, case, proxy, number, seen):
         self.runs.setdefault(case, {}).setdefault(proxy, {})[number] = seen
@@ -82,22 +83,22 @@ class Results:
             for word, target, over in (("CPU", case.cpu, False), ("req/s", 1.0, True)):
                 if target is not None:
                     ratios = self._ratios(case.name, Tollgate.name, "rate" if over else "cpu_us")
-                    busy = [run.busy for run in self.runs[case.name][Tollgate.name].values() if isinstance(run, Figure)]
-                    yield [*verdict(case.title, f"{word} / nginx", target, ratios, over),
-                           f"{median(busy):.0%}" if busy else "-"]
+                    busy = [run.busy for run in self._seen(case.name, Tollgate.name)]
+                    row = verdict(case.title, f"{word} / nginx", target, ratios, over)
+                    yield [*row[:-1], f"{median(busy):.0%}" if busy else "-"]
         if self.idle:
             kib = self.idle[Tollgate.name] / 1024
-            yield verdict(f"{self.idle['connections']:,} idle TLS connections", "KiB each", IDLE_TARGET / 1024, [kib]) + ["-"]
+            yield verdict(f"{self.idle['connections']:,} idle TLS connections", "KiB each", IDLE_TARGET / 1024, [kib])
         if self.latency:
             added = [self._added(seen, Tollgate.name, 0) / self._added(seen, Nginx.name, 0) for seen in self.latency]
-            yield verdict("latency that a pass-through adds", "p50 / nginx", 1.0, added) + ["-"]
-        for name, seen in self.growth.items():
-            yield verdict(self._growing(name, seen), "CPU, many / few", FLAT, growths(seen)) + ["-"]
+            yield verdict("latency that a pass-through adds", "p50 / nginx", 1.0, added)
+        for name, seen in filter(lambda item: item[1], self.growth.items()):
+            yield verdict(self._growing(name, seen), "CPU, many / few", FLAT, growths(seen))
 
     def _figures(self):
         for case in self._measured():
             for name in NAMES:
-                seen = [run for run in self.runs[case.name][name].values() if isinstance(run, Figure)]
+                seen = self._seen(case.name, name)
                 if not seen:
                     yield [case.name, name, *["-"] * 7]
                     continue
@@ -114,13 +115,16 @@ class Results:
             yield [name, f"{p50:.3f}", f"{p99:.3f}", *(["-", "-"] if name == "origin" else map("{:.3f}".format, added))]
 
     def _growths(self):
-        for name, seen in self.growth.items():
+        for name, seen in filter(lambda item: item[1], self.growth.items()):
             few, many = seen[0]
             yield [self._growing(name, seen), show(median([one[few] for one in seen])),
                    show(median([one[many] for one in seen])), show(median(growths(seen))), spread(growths(seen))]
 
     def _measured(self):
         return [case for case in cases.CASES if case.name in self.runs]
+
+    def _seen(self, case, name):
+        return [run for run in self.runs[case][name].values() if isinstance(run, Figure)]
 
     def _ratios(self, case, name, field):
         """Against nginx, of each round in which both have a figure."""
@@ -131,6 +135,7 @@ class Results:
 
     def _voids(self):
         """Each reason once; a case that a server cannot do at all has a dash in the table."""
+        yield from self.remarks
         for case, servers in self.runs.items():
             for name, seen in servers.items():
                 reasons = [run.why for run in seen.values() if isinstance(run, Void)]
@@ -150,7 +155,8 @@ class Results:
             f"machine: {machine()}; {where}; load average {os.getloadavg()[0]:.1f} at the end",
             f"rounds: {wanted.rounds} of {wanted.seconds} s",
             f"servers: {'; '.join(versions())}",
-            f"threads: {threads} (Tollgate's: one worker of tokio, the first thread, those for files; nginx's: processes, one of them a worker)",
+            f"threads: {threads} (Tollgate's: one worker of tokio, the first thread, those for files; nginx's: one "
+            "worker, and processes that look after it)",
         ])
 
     @staticmethod
@@ -167,10 +173,10 @@ def verdict(what, figure, target, seen, over=False):
     """One row: reached or missed by the median."""
     bound = f"{'>=' if over else '<='} {target:g}"
     if not seen:
-        return [what, figure, bound, "-", "-", "not measured"]
+        return [what, figure, bound, "-", "-", "not measured", "-"]
     reached = median(seen) >= target if over else median(seen) <= target
     return [what, figure, bound, f"{median(seen):.2f}", spread(seen),
-            "reached" if reached else "missed"]
+            "reached" if reached else "missed", "-"]
 
 
 def growths(seen):
