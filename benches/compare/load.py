@@ -23,11 +23,11 @@ class Load:
     fault: str = ""
 
 
-def wrk(world, port, seconds, path, connections, method="GET", tenants=1, paths=1, body=None):
+def wrk(world, port, seconds, path, connections, method="GET", tenants=1, paths=1, rotation=1, body=None):
     """HTTP/1.1 with keep-alive, for so many seconds."""
     arguments = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency",
                  "-s", HERE / "templates/load.lua", f"https://{HOST}:{port}{path}", "--",
-                 method, tenants, paths]
+                 method, tenants, paths, rotation]
     said = _run(world, [*arguments, *([body] if body else [])], seconds)
     seen = json.loads(said.splitlines()[-1])
     faults = {word: seen[word] for word in ("status", "broken", "late") if seen[word]}

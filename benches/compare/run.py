@@ -14,18 +14,14 @@ from checks import Checks, Unfit
 from servers import PROXIES, Origin, Tollgate
 from world import ROOT, World
 
-SPECIAL = {
-    "tenants": "cost per pass-through as tenants grow",
-    "entries": "cost per hit as cache entries grow",
-    "latency": "added latency",
-    "idle": "memory of idle TLS connections",
-}
+GROWING = {"tenants": special.tenants, "tenants-nginx": special.control, "entries": special.entries}
+SPECIAL = [*GROWING, "latency", "idle"]
 
 
 def main():
     wanted = arguments()
     if wanted.list:
-        print("\n".join([case.name for case in cases.CASES] + list(SPECIAL)))
+        print("\n".join([case.name for case in cases.CASES] + SPECIAL))
         return
     if not wanted.binary.is_file():
         raise SystemExit(f"no binary at {wanted.binary}")
@@ -62,7 +58,7 @@ def rounds(wanted, world, origin, proxies, results):
         if is_wanted(wanted, "latency"):
             seen = attempt(results, "latency", lambda: special.latency(world, origin, proxies, wanted.seconds))
             results.latency += [seen] if seen else []
-        for name, growing in (("tenants", special.tenants), ("entries", special.entries)):
+        for name, growing in GROWING.items():
             if is_wanted(wanted, name):
                 seen = attempt(results, name, lambda growing=growing: growing(world, origin, wanted.seconds))
                 results.growth.setdefault(name, []).extend([seen] if seen else [])

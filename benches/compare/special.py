@@ -7,7 +7,7 @@ import time
 
 import load
 from checks import Unfit
-from servers import PROXIES, Tollgate, trusting
+from servers import PROXIES, Nginx, Tollgate, trusting
 from world import HOST, JSON_BYTES
 
 IDLE = 10_000
@@ -15,6 +15,7 @@ LATENCY_RATE = 200
 TENANTS = (10, 10_000)
 ENTRIES = (100, 100_000)
 PERSON = "/v1/people/1"
+SMALL = "/v1/contents/small-NUMBER"
 
 
 def idle(world, origin, count=IDLE):
@@ -66,8 +67,12 @@ def latency(world, origin, proxies, seconds):
 
 def tenants(world, origin, seconds):
     """Processor microseconds of Tollgate per pass-through with so many tokens in rotation; a fresh process."""
-    return _grown(world, origin, TENANTS, lambda port, count, time_: load.wrk(
-        world, port, time_, PERSON, 64, tenants=count), seconds)
+    return _by_tenants(world, origin, Tollgate(world, origin), seconds)
+
+
+def control(world, origin, seconds):
+    """The same of nginx, which knows no tenants: what the load generator and the machine make of it."""
+    return _by_tenants(world, origin, Nginx(world, origin), seconds)
 
 
 def entries(world, origin, seconds):
@@ -75,33 +80,52 @@ def entries(world, origin, seconds):
 
     Proofs that last, and room for them: 100,000 contents of 1 KiB weigh 285 MB with their heads and proofs.
     """
-    return _grown(world, origin, ENTRIES, lambda port, count, time_: load.wrk(
-        world, port, time_, "/v1/contents/small-NUMBER", 64, paths=count), seconds, kept=True, proof_ttl="1h", memory="512MiB")
+    proxy = Tollgate(world, origin, proof_ttl="1h", memory="512MiB")
+
+    def cost(count):
+        # One client: each client of h2load begins at the first path.
+        load.h2load(world, proxy.port, [SMALL.replace("NUMBER", str(number)) for number in range(count)], 1, 32,
+                    count=count)
+        return _cost(world, origin, proxy, seconds, paths=count)
+
+    return _grown(proxy, ENTRIES, cost)
 
 
-def _grown(world, origin, counts, drive, seconds, kept=False, **wishes):
-    proxy = Tollgate(world, origin, **wishes)
+def _by_tenants(world, origin, proxy, seconds):
+
+    def cost(count):
+        # Each token has been seen before.
+        connection = _connect(world, proxy.port, HOST)
+        for token in range(count):
+            _ask(connection, token)
+        connection.close()
+        return _cost(world, origin, proxy, seconds, tenants=count)
+
+    return _grown(proxy, TENANTS, cost)
+
+
+def _grown(proxy, counts, cost):
     try:
-        cost = {}
-        for count in counts:
-            if kept:
-                # Each client of h2load begins at the first path, so it is one client.
-                paths = [f"/v1/contents/small-{number}" for number in range(count)]
-                load.h2load(world, proxy.port, paths, 1, 32, count=count)
-            else:
-                drive(proxy.port, count, 3)
-            asked, before = origin.requests(), proxy.cpu()
-            seen = drive(proxy.port, count, seconds)
-            cost[count] = proxy.cpu().since(before) / seen.requests
-            moved = origin.requests() - asked - 1
-            if seen.fault or (kept and moved):
-                raise Unfit(f"{count}: {seen.fault}, and {moved} requests to the origin")
-        return cost
+        return {count: cost(count) for count in counts}
     finally:
         proxy.stop()
 
 
+def _cost(world, origin, proxy, seconds, tenants=1, paths=1):
+    """Microseconds per request. Where there are many paths, all must be hits."""
+    asked, before = origin.requests(), proxy.cpu()
+    # As many different requests, however few of them differ in what counts: the generator is to work alike.
+    seen = load.wrk(world, proxy.port, seconds, SMALL if paths > 1 else PERSON, 64, tenants=tenants, paths=paths,
+                    rotation=ENTRIES[1] if paths > 1 else TENANTS[1])
+    cost = proxy.cpu().since(before) / max(1, seen.requests)
+    moved = origin.requests() - asked - 1
+    if seen.fault or (paths > 1 and moved):
+        raise Unfit(f"{tenants} tenants, {paths} paths: {seen.fault}, and {moved} requests to the origin")
+    return cost
+
+
 def percentiles(seen):
+    """The middle and the worst of a hundred, of sorted figures."""
     return load.percentile(seen, 50), load.percentile(seen, 99)
 
 
@@ -119,9 +143,9 @@ def _connect(world, port, host):
     return connection
 
 
-def _ask(connection):
+def _ask(connection, token=0):
     """One request and its whole answer."""
-    connection.sendall(REQUEST)
+    connection.sendall(REQUEST % token)
     seen = b""
     while not _is_whole(seen):
         part = connection.recv(16_384)
@@ -141,4 +165,4 @@ def _is_whole(seen):
 
 
 CONTEXTS = {}
-REQUEST = (f"GET {PERSON} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer compare-token-0\r\n\r\n").encode()
+REQUEST = f"GET {PERSON} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer compare-token-%d\r\n\r\n".encode()

@@ -1,15 +1,15 @@
--- What wrk asks for: -- METHOD TENANTS PATHS [BODY]; with more than one tenant or path each request takes the next.
+-- What wrk asks for: -- METHOD TENANTS PATHS ROTATION [BODY]; so many requests are made before, and take turns.
 -- NUMBER in the path is the number of the path. At the end the figures are told as one line of JSON.
 local requests, last = {}, 0
 
 function init(args)
     local method, tenants, paths, body = args[1], tonumber(args[2]), tonumber(args[3]), nil
-    if args[4] then
-        local file = assert(io.open(args[4], "rb"))
+    if args[5] then
+        local file = assert(io.open(args[5], "rb"))
         body = file:read("*a")
         file:close()
     end
-    for number = 1, math.max(tenants, paths) do
+    for number = 1, tonumber(args[4]) do
         local headers = { Host = wrk.headers["Host"], ["User-Agent"] = "compare/1" }
         headers["Authorization"] = "Bearer compare-token-" .. (number - 1) % tenants
         if body then headers["Content-Type"] = "application/octet-stream" end
