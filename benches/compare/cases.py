@@ -35,7 +35,11 @@ class Case:
                                body=body)
         if self.protocol == "1.1":
             connections = UPLOAD_CONNECTIONS if body else CONNECTIONS
-            return load.wrk(world, port, seconds, self.path, connections, self.method, body=body)
+            many = load.ROTATION if "NUMBER" in self.path else 1
+            return load.wrk(world, port, seconds, self.path, connections, self.method, paths=many, rotation=many,
+                            body=body)
+        if not self.kept:
+            return load.h2load_apart(world, port, self.path, H2_CONNECTIONS, H2_STREAMS, seconds)
         return load.h2load(world, port, [self.path], H2_CONNECTIONS, H2_STREAMS, seconds=seconds, method=self.method)
 
 
@@ -45,7 +49,9 @@ UPLOAD_CONNECTIONS = 8
 LARGE_CONNECTIONS = 4
 LARGE_PER_SECOND = 4
 
-PICTURE, LARGE, PERSON = "/v1/contents/picture-1", "/v1/contents/large-1", "/v1/people/1"
+PICTURE, LARGE = "/v1/contents/picture-1", "/v1/contents/large-1"
+# Another person with every request: of equal GETs that meet, Tollgate sends one.
+PERSON = "/v1/people/NUMBER"
 CASES = (
     Case("get-h1", "content 44,752 B from cache, h1, 64 connections", "1.1", PICTURE, 0.45, kept=True),
     Case("get-h2", "content 44,752 B from cache, h2, 8 x 16", "2", PICTURE, 0.55, kept=True),

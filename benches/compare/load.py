@@ -1,5 +1,6 @@
 """The load generators: each drives one proxy for a while and tells what came back."""
 
+import concurrent.futures
 import dataclasses
 import json
 import re
@@ -21,6 +22,7 @@ class Load:
     p50_ms: float | None
     p99_ms: float | None
     fault: str = ""
+    times: list[float] = dataclasses.field(default_factory=list, repr=False)
 
 
 def wrk(world, port, seconds, path, connections, method="GET", tenants=1, paths=1, rotation=1, body=None):
@@ -35,14 +37,15 @@ def wrk(world, port, seconds, path, connections, method="GET", tenants=1, paths=
     return Load(seen["requests"], seen["seconds"], seen["p50_ms"], seen["p99_ms"], fault)
 
 
-def h2load(world, port, paths, clients, streams=1, seconds=None, count=None, method="GET", h1=False, body=None):
+def h2load(world, port, paths, clients, streams=1, seconds=None, count=None, method="GET", h1=False, body=None,
+           token=0):
     """HTTP/2 (or 1.1) for so many seconds, or exactly so many requests."""
-    log = world.folder / "h2load.log"
+    log = world.folder / f"h2load-{token}.log"
     log.unlink(missing_ok=True)
-    urls = world.folder / "urls"
+    urls = world.folder / f"urls-{token}"
     urls.write_text("".join(f"https://{HOST}:{port}{path}\n" for path in paths))
     arguments = ["h2load", f"-c{clients}", f"-m{streams}", "-t1", f"--connect-to=127.0.0.1:{port}", "-i", urls,
-                 f"--log-file={log}", "-H", "Authorization: Bearer compare-token-0"]
+                 f"--log-file={log}", "-H", f"Authorization: Bearer compare-token-{token}"]
     arguments += [f"-D{seconds}"] if count is None else [f"-n{count}"]
     if method != "GET":
         arguments += ["-H", f":method: {method}"]
@@ -61,7 +64,19 @@ def h2load(world, port, paths, clients, streams=1, seconds=None, count=None, met
     times = sorted(int(line[2]) / 1e3 for line in lines if len(line) >= 3)
     lasted = re.search(r"finished in ([0-9.]+)(us|ms|s)", said)
     took = float(lasted[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1}[lasted[2]]
-    return Load(ok, took, percentile(times, 50), percentile(times, 99), fault)
+    return Load(ok, took, percentile(times, 50), percentile(times, 99), fault, times)
+
+
+def h2load_apart(world, port, path, clients, streams, seconds):
+    """HTTP/2 with no two equal requests at a time: so many clients of a token each, through many paths."""
+    paths = [path.replace("NUMBER", str(number)) for number in range(ROTATION)]
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        seen = list(pool.map(
+            lambda token: h2load(world, port, paths, 1, streams, seconds=seconds, token=token), range(clients)))
+    times = sorted(time_ for one in seen for time_ in one.times)
+    fault = next((one.fault for one in seen if one.fault), "")
+    return Load(sum(one.requests for one in seen), max(one.seconds for one in seen), percentile(times, 50),
+                percentile(times, 99), fault)
 
 
 def handshakes(world, port, seconds):
@@ -113,6 +128,7 @@ def _run(world, arguments, seconds):
 
 
 HANDSHAKING = 4
+ROTATION = 1_000
 H2LOAD_REQUESTS = (
     r"requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout"
 )

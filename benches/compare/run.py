@@ -94,6 +94,8 @@ def measured(world, origin, proxy, case, seconds):
         raise Unfit(seen.fault or "no answer")
     if case.kept and moved:
         raise Unfit(f"the cache asked the origin {moved} times")
+    if case.path and not case.kept and moved < seen.requests:
+        raise Unfit(f"of {seen.requests} requests {moved} reached the origin")
     if not case.path:
         times = load.handshake_times(world, proxy.port, 50 * seconds)
         seen.p50_ms, seen.p99_ms = load.percentile(times, 50), load.percentile(times, 99)

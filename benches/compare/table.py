@@ -120,8 +120,6 @@ class Results:
 
     def _growths(self):
         for name, seen in self._grown():
-            if name == CONTROL:
-                continue
             few, many = seen[0]
             yield [self._growing(name, seen), show(median([one[few] for one in seen])),
                    show(median([one[many] for one in seen])), show(median(growths(seen))), spread(growths(seen))]
