@@ -99,7 +99,7 @@ class Origin(Server):
         super().__init__(world, world.load_core, [SERVERS / "usr/sbin/nginx", "-c", file, "-p", world.folder])
 
     def requests(self):
-        """Answered so far over TLS: those for this figure, and the inner ones, are taken off by who compares."""
+        """Answered so far: those for this figure, and the inner ones of uploads, are taken off by who compares."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/", timeout=5) as answer:
             return int(answer.read().split()[9])
 
