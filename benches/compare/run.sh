@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Measures Tollgate beside nginx and HAProxy (docs/performance.md); options: bash benches/compare/run.sh --help
+# The two are Debian's, extracted below target/compare: nothing starts as a service. What they link to, and the load
+# generators, are installed. Without --binary the release binary is built.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+as_root=()
+if ((EUID != 0)); then as_root=(sudo -n); fi
+folder=target/compare/servers
+needed=(curl openssl wrk nghttp2-client python3 libcrypt1 liblua5.3-0 libopentracing-c-wrapper0 libpcre2-8-0 libssl3
+    libsystemd0 zlib1g)
+
+missing=()
+for package in "${needed[@]}"; do
+    if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then missing+=("$package"); fi
+done
+updated=no
+update() {
+    if [[ $updated == no ]]; then "${as_root[@]}" apt-get update -qq; fi
+    updated=yes
+}
+if ((${#missing[@]} > 0)); then
+    update
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+mkdir -p "$folder"
+for package in nginx haproxy; do
+    if [[ -x $folder/usr/sbin/$package ]]; then continue; fi
+    update
+    (
+        cd "$folder"
+        rm -f "$package"_*.deb
+        apt-get -qq download "$package"
+        dpkg-deb --extract "$package"_*.deb .
+        rm "$package"_*.deb
+    )
+done
+
+case " $* " in
+    *" --binary"* | *" --help "* | *" -h "* | *" --list "*) ;;
+    *) cargo build --release --locked --quiet ;;
+esac
+# 10,000 idle connections take as many descriptors on either side.
+ulimit -n "$(ulimit -Hn)"
+exec python3 -B benches/compare/run.py "$@"
