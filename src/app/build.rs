@@ -23,8 +23,8 @@ use crate::rewrite::{RewriteSettings, Rewriter};
 use crate::route::{Hosts, Kind, Router, RouterSettings};
 use crate::server::ServerSettings;
 use crate::upstream::{
-    Client, ExtraCa, ProxyChoice, ReplaySettings, Replayer, Resolve, Spool, SpoolRoom, SpoolSettings,
-    UpstreamSettings,
+    Client, Codings, ExtraCa, ProxyChoice, ReplaySettings, Replayer, Resolve, Spool, SpoolRoom,
+    SpoolSettings, UpstreamSettings,
 };
 
 use super::Fault;
@@ -277,6 +277,10 @@ fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
         body_idle_timeout: from.idle_timeout,
         pool_idle_timeout: from.pool_idle_timeout,
         pool_max_idle: POOL_MAX_IDLE,
+        codings: match from.kind {
+            Kind::Generic => Codings::Any,
+            Kind::Webex => Codings::Chunked,
+        },
     }
 }
 

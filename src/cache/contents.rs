@@ -337,7 +337,8 @@ impl Shared {
 /// Only complete, unencoded answers are kept: the one form in which the bytes of an id are the same for everybody.
 fn is_storable(headers: &HeaderMap) -> bool {
     let is_encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
-    !is_encoded && !headers.contains_key(header::CONTENT_RANGE) && !rules::forbids_keeping(headers)
+    let is_part = headers.contains_key(header::CONTENT_RANGE);
+    !is_encoded && !is_part && !rules::are_framed_twice(headers) && !rules::forbids_keeping(headers)
 }
 
 /// Whether a head tells its bytes from others: by their number or a tag. Otherwise no other tenant's can be known as the same.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{
     ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ETAG, EXPECT, HOST,
-    LINK, LOCATION, TE, TRAILER,
+    LINK, LOCATION, TE, TRAILER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 
@@ -135,6 +135,10 @@ impl Rewriter {
     /// Then it fails with [`BodyError::Garbled`](crate::body::BodyError::Garbled) if it is damaged, cut short or unpacks too far.
     pub fn inbound(&self, route: &Route, method: &Method, response: Response<Body>) -> Response<Body> {
         let (mut head, mut body) = response.into_parts();
+        if head.headers.contains_key(TRANSFER_ENCODING) {
+            // RFC 9112 §6.3: the chunks said where the body ended, so the length is wrong or an attempt.
+            head.headers.remove(CONTENT_LENGTH);
+        }
         fields::strip(&mut head.headers);
         fields::sign(&mut head.headers, head.version, &self.settings.via);
         if self.applies(route) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use crate::words::{Base, Scheme};
 
@@ -209,7 +209,8 @@ impl Router {
     /// One [`Denied`] per fault; nothing has left for the upstream.
     pub fn find(&self, scheme: Scheme, head: &Parts) -> Result<Route, Denied> {
         self.check_size(head)?;
-        if let Some((name, _)) = head.headers.iter().find(|(_, value)| is_padded(value)) {
+        let is_stream = head.version == Version::HTTP_2;
+        if let Some((name, _)) = head.headers.iter().find(|(_, value)| is_stream && is_padded(value)) {
             return Err(Denied::PaddedField(name.clone()));
         }
         let authority = authority(head)?;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, Version, header};
+use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -19,10 +19,12 @@ use crate::rewrite::Outbound;
 use crate::words::Side;
 
 use super::connect::{Carried, Connector};
+use super::framing::{self, Framing};
+use super::interim::Interim;
 use super::receiving::{Ending, Received, Suspicious};
 use super::sending::{Sending, Watched};
 use super::wire::Gauge;
-use super::{Answer, Failed, Fault, Phase, Transport, UpstreamSettings};
+use super::{Answer, Codings, Failed, Fault, Phase, Transport, UpstreamSettings};
 
 /// The network's way to the API: pooled connections, HTTP/2 where the API offers it. Cloning is cheap.
 #[derive(Clone)]
@@ -32,6 +34,7 @@ pub struct Client {
     opening: Arc<Mutex<()>>,
     clock: Clock,
     limits: Limits,
+    codings: Codings,
     host: String,
 }
 
@@ -65,7 +68,8 @@ impl Client {
             body_idle: settings.body_idle_timeout,
         };
         let host = settings.base.authority.host().to_owned();
-        Ok(Self { pool: pool(settings, connector), gauge, opening: Arc::default(), clock, limits, host })
+        let (pool, codings) = (pool(settings, connector), settings.codings);
+        Ok(Self { pool, gauge, opening: Arc::default(), clock, limits, codings, host })
     }
 
     /// Connections to the upstream that are open now, in use or not.
@@ -111,7 +115,7 @@ impl Client {
 
     fn answer(
         &self,
-        response: Response<Incoming>,
+        mut response: Response<Incoming>,
         stake: &Stake,
         sending: Sending,
     ) -> Result<Response<Body>, Failed> {
@@ -119,10 +123,12 @@ impl Client {
         if status.is_informational() {
             return Err(Failed::Unexpected(status));
         }
+        let framing = framing::check(response.headers_mut(), status, self.codings)
+            .inspect_err(|_misframed| stake.poison())?;
         let ending = if response.version() == Version::HTTP_2 { Ending::Flagged } else { Ending::Checked };
         let is_refused = status.is_client_error() || status.is_server_error();
         let is_cut_short = is_refused && sending.hold();
-        if ending == Ending::Checked && (is_cut_short || is_ambiguous(&response)) {
+        if ending == Ending::Checked && (is_cut_short || framing == Framing::Doubtful) {
             stake.poison();
         }
         let idle = self.limits.body_idle;
@@ -164,11 +170,16 @@ impl Transport for Client {
         head.version = Version::HTTP_11;
         let (sending, watched) = Sending::watch(body, self.clock.clone());
         let mut request = Request::from_parts(head, watched);
+        let interim = Interim::watch(&mut request);
         let captured = capture_connection(&mut request);
         let stake = Stake { permit: Some(permit), captured: captured.clone() };
         let first = self.opening().await;
         let outcome = tokio::select! {
             biased;
+            status = interim.exceeded() => {
+                stake.poison();
+                Err(Failed::Unexpected(status))
+            }
             outcome = self.pool.request(request) => outcome.map_err(|error| self.failed(error, &stake, &sending)),
             failed = self.patience(captured, &sending, first) => Err(failed),
         };
@@ -255,12 +266,6 @@ fn pool(settings: &UpstreamSettings, connector: Connector) -> legacy::Client<Con
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)
         .build(connector)
-}
-
-/// RFC 9112 §6.3: both fields in one answer may be an attempt at response splitting.
-fn is_ambiguous(response: &Response<Incoming>) -> bool {
-    let fields = response.headers();
-    fields.contains_key(header::TRANSFER_ENCODING) && fields.contains_key(header::CONTENT_LENGTH)
 }
 
 /// The error and everything below it.

@@ -16,6 +16,8 @@ mod budget;
 mod client;
 mod connect;
 mod failed;
+mod framing;
+mod interim;
 mod platform;
 mod proxy;
 mod receiving;
@@ -84,6 +86,17 @@ pub struct UpstreamSettings {
     pub pool_idle_timeout: Duration,
     /// How many unused HTTP/1.1 connections are kept.
     pub pool_max_idle: usize,
+    /// Which transfer codings an answer may have.
+    pub codings: Codings,
+}
+
+/// Transfer codings of answers over HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codings {
+    /// Unknown ones are read to the close of the connection, as they are (RFC 9112 §6.3).
+    Any,
+    /// Chunks alone; all else is no usable answer.
+    Chunked,
 }
 
 /// Who resolves the upstream's name.

@@ -71,6 +71,11 @@ fn without_connection(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// Both a length and a coding: RFC 9112 §6.3 calls it an error, whatever the body then was.
+pub(in crate::cache) fn are_framed_twice(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
+}
+
 /// What the rules are read from stays, whatever the origin lists: without it an answer would look fresher than it is.
 fn remove_unless_needed(headers: &mut HeaderMap, name: &HeaderName) {
     if !NEEDED.contains(name) {

@@ -23,7 +23,7 @@ pub use stale::Trouble;
 
 pub(super) use answer::{Content, answer};
 pub(super) use directives::{Wishes, forbids_keeping};
-pub(super) use fields::owned;
+pub(super) use fields::{are_framed_twice, owned};
 pub(super) use freshness::Timing;
 pub(super) use invalidation::{also_outdated, invalidates};
 pub(super) use judge::{Verdict, Why, judge};

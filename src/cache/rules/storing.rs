@@ -168,6 +168,9 @@ fn allows_keeping(said: &Directives, status: StatusCode) -> bool {
 
 /// Which bytes an answer brings; none if its fields contradict each other or it depends on the request's own range.
 fn extent(request: &Parts, response: &Answer) -> Option<Extent> {
+    if fields::are_framed_twice(&response.headers) {
+        return None;
+    }
     if response.status == StatusCode::PARTIAL_CONTENT {
         let is_part = request.method == Method::GET;
         return is_part.then(|| Part::of(&request.headers, &response.headers))?.map(Extent::Part);

@@ -166,6 +166,7 @@ pub(super) fn settings(address: SocketAddr, ca: &Ca) -> UpstreamSettings {
         body_idle_timeout: limit,
         pool_idle_timeout: limit,
         pool_max_idle: 8,
+        codings: Codings::Chunked,
     }
 }
 

@@ -1,0 +1,125 @@
+//! Decides whether the head of an answer says in one way only where its body ends (RFC 9112 §6).
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{Codings, Failed};
+
+/// What the framing of an answer means for its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Bytes that were not meant for this answer may follow: nothing else is read from there.
+    Doubtful,
+    /// The end is certain.
+    Plain,
+}
+
+/// Checks what hyper takes as it comes, and writes the length once.
+///
+/// # Errors
+/// `Broken` for a length that is no number or two, and for transfer codings that nobody here can decode.
+pub(super) fn check(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    codings: Codings,
+) -> Result<Framing, Failed> {
+    let is_coded = headers.contains_key(TRANSFER_ENCODING);
+    if is_coded && !are_readable(headers, codings) {
+        return Err(Failed::Broken("the transfer coding of the answer is not chunked alone".into()));
+    }
+    let length = length(headers)?;
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let claims_too_much =
+        status == StatusCode::NO_CONTENT && (is_coded || length.is_some_and(|length| length > 0));
+    Ok(if claims_too_much || (is_coded && length.is_some()) { Framing::Doubtful } else { Framing::Plain })
+}
+
+/// Chunks alone; or, if the setting says so, codings that hyper reads to the close of the connection.
+fn are_readable(headers: &HeaderMap, codings: Codings) -> bool {
+    let lines: Vec<_> = headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let last = lines.last().and_then(|line| line.rsplit(|&byte| byte == b',').next()).unwrap_or_default();
+    match lines.as_slice() {
+        [line] if is_chunked(line) => true,
+        _ => codings == Codings::Any && !is_chunked(last),
+    }
+}
+
+/// The one length that all lines and list members state, if there are any.
+fn length(headers: &HeaderMap) -> Result<Option<u64>, Failed> {
+    let mut found = None;
+    let lines = headers.get_all(CONTENT_LENGTH).iter();
+    for member in lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')) {
+        let member = std::str::from_utf8(member.trim_ascii()).unwrap_or_default();
+        // `parse` alone would take a sign.
+        let number = Some(member).filter(|member| member.bytes().all(|byte| byte.is_ascii_digit()));
+        match number.and_then(|number| number.parse().ok()) {
+            Some(length) if found.is_none_or(|other| other == length) => found = Some(length),
+            _ => return Err(Failed::Broken("the length of the answer is not one number".into())),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use http::HeaderName;
+
+    const LENGTH: &str = "content-length";
+    const CODING: &str = "transfer-encoding";
+
+    fn check_all(codings: Codings, cases: &[(u16, &[(&'static str, &'static str)], Option<Framing>)]) {
+        for (status, fields, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for &(name, value) in *fields {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            let found = check(&mut headers, StatusCode::from_u16(*status).unwrap(), codings);
+            assert_eq!(found.ok(), *expected, "{status} {fields:?}");
+            assert!(expected.is_none() || headers.get_all(CONTENT_LENGTH).iter().count() <= 1);
+        }
+    }
+
+    #[test]
+    fn an_answer_states_one_length_or_chunks() {
+        check_all(
+            Codings::Chunked,
+            &[
+                (200, &[], Some(Framing::Plain)),
+                (200, &[(LENGTH, "5")], Some(Framing::Plain)),
+                (200, &[(LENGTH, "5"), (LENGTH, "5")], Some(Framing::Plain)),
+                (200, &[(LENGTH, "5, 05")], Some(Framing::Plain)),
+                (200, &[(LENGTH, "5"), (LENGTH, "6")], None),
+                (200, &[(LENGTH, "5, 6")], None),
+                (200, &[(LENGTH, "+5")], None),
+                (200, &[(LENGTH, "")], None),
+                (200, &[(LENGTH, "18446744073709551616")], None),
+                (200, &[(CODING, "Chunked")], Some(Framing::Plain)),
+                (200, &[(CODING, "chunked"), (LENGTH, "5")], Some(Framing::Doubtful)),
+                (200, &[(CODING, "chunked"), (CODING, "chunked")], None),
+                (200, &[(CODING, "gzip, chunked")], None),
+                (200, &[(CODING, "cow")], None),
+                (204, &[(LENGTH, "0")], Some(Framing::Plain)),
+                (204, &[(LENGTH, "5")], Some(Framing::Doubtful)),
+                (204, &[(CODING, "chunked")], Some(Framing::Doubtful)),
+                (304, &[(LENGTH, "5")], Some(Framing::Plain)),
+            ],
+        );
+    }
+
+    #[test]
+    fn any_coding_is_read_to_the_close_where_that_is_wanted() {
+        check_all(
+            Codings::Any,
+            &[
+                (200, &[(CODING, "cow")], Some(Framing::Plain)),
+                (200, &[(CODING, "chunked")], Some(Framing::Plain)),
+                (200, &[(CODING, "gzip, chunked")], None),
+            ],
+        );
+    }
+}
