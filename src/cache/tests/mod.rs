@@ -11,6 +11,7 @@ use crate::words::{Base, Scheme};
 
 mod contents;
 mod flights;
+mod isolation;
 mod standard;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
