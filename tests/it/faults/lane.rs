@@ -20,6 +20,7 @@ pub(super) struct Lane {
     pub(super) tollgate: Tollgate,
     pub(super) bots: Bots,
     before: Footprint,
+    last: Mutex<String>,
 }
 
 /// Which Tollgate a case goes to.
@@ -81,7 +82,7 @@ impl Lane {
         let tollgate = Tollgate::start(&upstream, waiting).await;
         let bots = Bots::new(&tollgate);
         let before = tollgate.footprint();
-        Self { upstream, tollgate, bots, before }
+        Self { upstream, tollgate, bots, before, last: Mutex::default() }
     }
 
     /// A case by itself: its fault, the same again, something plain.
@@ -94,6 +95,7 @@ impl Lane {
             tally.lock().unwrap().late += 1;
         }
         let number = case.id / 4;
+        self.last.lock().unwrap().clone_from(&shown(case));
         let method = if number.is_multiple_of(8) { Method::POST } else { Method::GET };
         let plain = Case::plain(case.id + 1, method, case.client);
         wrong.extend(self.until_right(&plain, case.fault, tally).await);
@@ -201,7 +203,7 @@ impl Lane {
 
     /// Everything comes back to where it was.
     pub(super) async fn settle(self, tally: &Arc<Mutex<Tally>>) -> Footprint {
-        let Self { upstream, mut tollgate, bots, before } = self;
+        let Self { upstream, mut tollgate, bots, before, last } = self;
         drop(bots);
         let mut left = Vec::new();
         for _ in 0..500 {
@@ -216,7 +218,7 @@ impl Lane {
         let after = tollgate.footprint();
         let mut tally = tally.lock().unwrap();
         if !left.is_empty() {
-            tally.wrong.push(format!("still held at the end: {left:?}"));
+            tally.wrong.push(format!("still held at the end: {left:?} after {}", last.lock().unwrap()));
         }
         if after.descriptors > before.descriptors + 8 {
             tally.wrong.push(format!("descriptors: {} to {}", before.descriptors, after.descriptors));
