@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use super::bots::{Bots, Told, What};
 use super::oracle::{Company, is_ours, judge};
 use super::process::{Footprint, Tollgate, Waiting, sum};
-use super::table::{Case, Fault, Version, faults};
-use super::upstream::Upstream;
+use super::table::{Case, End, Fault, Version, faults};
+use super::upstream::{DROP, Upstream};
 
 /// A Tollgate, its upstream and its clients.
 pub(super) struct Lane {
@@ -38,6 +38,10 @@ pub(super) fn case(seed: u64, number: u64, company: Company) -> (usize, Case) {
     if company != Company::Alone {
         // Whoever meets them at the door is not known.
         faults.retain(|fault| !matches!(fault, Fault::Door(_)));
+    }
+    if company == Company::Leaving && GROUPS[group].0 == Version::H2 {
+        // Nor whose answer a connection takes with it.
+        faults.retain(|fault| !is_everybodys(*fault));
     }
     let fault = faults[usize::try_from(number / 4).unwrap() % faults.len()];
     (group, Case::drawn(seed, number, fault))
@@ -93,6 +97,10 @@ impl Lane {
             let retry = Case { id: case.id + 2, ..case.clone() };
             wrong = self.meet(&retry, tally).await;
             tally.lock().unwrap().late += 1;
+        }
+        if is_everybodys(case.fault) && !matches!(case.fault, Fault::Break(_, End::Freeze)) {
+            // The connection dies after its last exchange: not in the middle of the next case.
+            sleep(DROP * 2).await;
         }
         let number = case.id / 4;
         self.last.lock().unwrap().clone_from(&shown(case));
@@ -235,6 +243,12 @@ impl Lane {
             resident_kib: after.resident_kib.saturating_sub(before.resident_kib),
         }
     }
+}
+
+/// Whether it ends the whole connection.
+fn is_everybodys(fault: Fault) -> bool {
+    let ends = |end| matches!(end, End::Cut | End::CutFrame | End::Reset | End::Freeze);
+    matches!(fault, Fault::GoAway(_)) || matches!(fault, Fault::Break(_, end) if ends(end))
 }
 
 fn is_late(wrong: &str) -> bool {

@@ -150,6 +150,8 @@ fn promise(case: &Case) -> Promise {
     match case.fault {
         Fault::None | Fault::Interim(_) | Fault::Drip => Promise::Served,
         Fault::GoAway(GoAway::At | GoAway::Above) => Promise::Served,
+        // What is still in the upstream's own buffers goes with its connection.
+        Fault::Break(Stage::Answered, End::Cut) if case.answer_bytes > 20_000 => Promise::Open,
         // An end that nobody says is no end.
         Fault::Break(Stage::Answered, End::Cut | End::Stall) if case.framing == Framing::UntilClose => {
             Promise::Open
