@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -118,6 +118,7 @@ impl Client {
         mut response: Response<Incoming>,
         stake: &Stake,
         sending: Sending,
+        expected: Expected,
     ) -> Result<Response<Body>, Failed> {
         let status = response.status();
         if status.is_informational() {
@@ -133,7 +134,7 @@ impl Client {
         }
         let idle = self.limits.body_idle;
         Ok(response.map(|incoming| {
-            if incoming.is_end_stream() {
+            if expected == Expected::Fields || incoming.is_end_stream() {
                 sending.cut();
                 return Body::empty();
             }
@@ -169,6 +170,7 @@ impl Transport for Client {
         // The connection decides the version, not the client's request.
         head.version = Version::HTTP_11;
         let (sending, watched) = Sending::watch(body, self.clock.clone());
+        let expected = if head.method == Method::HEAD { Expected::Fields } else { Expected::Body };
         let mut request = Request::from_parts(head, watched);
         let interim = Interim::watch(&mut request);
         let captured = capture_connection(&mut request);
@@ -183,7 +185,7 @@ impl Transport for Client {
             outcome = self.pool.request(request) => outcome.map_err(|error| self.failed(error, &stake, &sending)),
             failed = self.patience(captured, &sending, first) => Err(failed),
         };
-        match outcome.and_then(|response| self.answer(response, &stake, sending)) {
+        match outcome.and_then(|response| self.answer(response, &stake, sending, expected)) {
             Ok(response) => match stake.spend() {
                 Some(receipt) => Ok(Answer { response, receipt }),
                 None => Err(Failed::Broken("answered without a permit".into())),
@@ -198,6 +200,15 @@ impl Transport for Client {
             }
         }
     }
+}
+
+/// What an answer consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// Fields, and perhaps a body.
+    Body,
+    /// Fields alone: over HTTP/2 hyper would wait for the end of a HEAD's stream, or pass on what is none of its answer.
+    Fields,
 }
 
 /// The permit of a request that is being sent.

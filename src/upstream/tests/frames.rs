@@ -179,3 +179,16 @@ async fn interim_answers_are_dropped_and_101_does_not_exist_here() {
     let failed = get(&client).await.unwrap_err();
     assert!(failed.was_sent(), "{failed:?}");
 }
+
+#[tokio::test]
+async fn the_answer_to_a_head_is_whole_with_its_fields() {
+    let ca = Ca::new();
+    // Nothing more ever comes; or bytes that a HEAD has not.
+    for more in [vec![], vec![frame(DATA, 0, 1, b"part")], vec![frame(DATA, END_STREAM, 1, b"whole")]] {
+        let frames = [vec![frame(HEADERS, END_HEADERS, 1, OK)], more].concat();
+        let client = upstream(&ca, Log::default(), frames).await;
+        let response = send(&client, Method::HEAD, Body::empty()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(text(response).await, "");
+    }
+}

@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use super::bots::{Bots, Told, What};
 use super::oracle::{Company, is_ours, judge};
 use super::process::{Footprint, Tollgate, Waiting, sum};
-use super::table::{Case, Fault, Version, faults};
-use super::upstream::Upstream;
+use super::table::{Case, End, Fault, Version, faults};
+use super::upstream::{DROP, Upstream};
 
 /// A Tollgate, its upstream and its clients.
 pub(super) struct Lane {
@@ -20,6 +20,7 @@ pub(super) struct Lane {
     pub(super) tollgate: Tollgate,
     pub(super) bots: Bots,
     before: Footprint,
+    last: Mutex<String>,
 }
 
 /// Which Tollgate a case goes to.
@@ -37,6 +38,10 @@ pub(super) fn case(seed: u64, number: u64, company: Company) -> (usize, Case) {
     if company != Company::Alone {
         // Whoever meets them at the door is not known.
         faults.retain(|fault| !matches!(fault, Fault::Door(_)));
+    }
+    if company == Company::Leaving && GROUPS[group].0 == Version::H2 {
+        // Nor whose answer a connection takes with it.
+        faults.retain(|fault| !is_everybodys(*fault));
     }
     let fault = faults[usize::try_from(number / 4).unwrap() % faults.len()];
     (group, Case::drawn(seed, number, fault))
@@ -81,7 +86,7 @@ impl Lane {
         let tollgate = Tollgate::start(&upstream, waiting).await;
         let bots = Bots::new(&tollgate);
         let before = tollgate.footprint();
-        Self { upstream, tollgate, bots, before }
+        Self { upstream, tollgate, bots, before, last: Mutex::default() }
     }
 
     /// A case by itself: its fault, the same again, something plain.
@@ -93,7 +98,12 @@ impl Lane {
             wrong = self.meet(&retry, tally).await;
             tally.lock().unwrap().late += 1;
         }
+        if is_everybodys(case.fault) && !matches!(case.fault, Fault::Break(_, End::Freeze)) {
+            // The connection dies after its last exchange: not in the middle of the next case.
+            sleep(DROP * 2).await;
+        }
         let number = case.id / 4;
+        self.last.lock().unwrap().clone_from(&shown(case));
         let method = if number.is_multiple_of(8) { Method::POST } else { Method::GET };
         let plain = Case::plain(case.id + 1, method, case.client);
         wrong.extend(self.until_right(&plain, case.fault, tally).await);
@@ -201,7 +211,7 @@ impl Lane {
 
     /// Everything comes back to where it was.
     pub(super) async fn settle(self, tally: &Arc<Mutex<Tally>>) -> Footprint {
-        let Self { upstream, mut tollgate, bots, before } = self;
+        let Self { upstream, mut tollgate, bots, before, last } = self;
         drop(bots);
         let mut left = Vec::new();
         for _ in 0..500 {
@@ -216,7 +226,7 @@ impl Lane {
         let after = tollgate.footprint();
         let mut tally = tally.lock().unwrap();
         if !left.is_empty() {
-            tally.wrong.push(format!("still held at the end: {left:?}"));
+            tally.wrong.push(format!("still held at the end: {left:?} after {}", last.lock().unwrap()));
         }
         if after.descriptors > before.descriptors + 8 {
             tally.wrong.push(format!("descriptors: {} to {}", before.descriptors, after.descriptors));
@@ -233,6 +243,12 @@ impl Lane {
             resident_kib: after.resident_kib.saturating_sub(before.resident_kib),
         }
     }
+}
+
+/// Whether it ends the whole connection.
+fn is_everybodys(fault: Fault) -> bool {
+    let ends = |end| matches!(end, End::Cut | End::CutFrame | End::Reset | End::Freeze);
+    matches!(fault, Fault::GoAway(_)) || matches!(fault, Fault::Break(_, end) if ends(end))
 }
 
 fn is_late(wrong: &str) -> bool {

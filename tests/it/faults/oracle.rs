@@ -28,7 +28,7 @@ pub(super) fn judge(case: &Case, told: &[Told], attempts: &[Attempt], company: C
             What::Hung => Err("no end".to_owned()),
             What::Failed(error) => failed(case, error, attempts, company),
             What::Answer { status, headers, body } if is_ours(headers) => {
-                ours(case, *status, headers, body).and_then(|()| allowed(case, *status, body, company))
+                ours(case, *status, headers, body).and_then(|()| allowed(case, *status, headers, company))
             }
             What::Answer { status, headers, body } => theirs(case, *status, headers, body, attempts)
                 .and_then(|()| promised(case, *status, body, company)),
@@ -150,6 +150,8 @@ fn promise(case: &Case) -> Promise {
     match case.fault {
         Fault::None | Fault::Interim(_) | Fault::Drip => Promise::Served,
         Fault::GoAway(GoAway::At | GoAway::Above) => Promise::Served,
+        // What is still in the upstream's own buffers goes with its connection.
+        Fault::Break(Stage::Answered, End::Cut) if case.answer_bytes > 20_000 => Promise::Open,
         // An end that nobody says is no end.
         Fault::Break(Stage::Answered, End::Cut | End::Stall) if case.framing == Framing::UntilClose => {
             Promise::Open
@@ -157,7 +159,9 @@ fn promise(case: &Case) -> Promise {
         Fault::Break(Stage::Answered, End::Close | End::Cut | End::HalfClose | End::Stall) => Promise::Served,
         Fault::Door(Door::Streams(1)) => Promise::Served,
         Fault::Door(Door::Window) if case.body.is_empty() => Promise::Served,
-        Fault::Door(Door::SilentAfterHandshake | Door::Window) if is_write => Promise::Broken(TIMEOUT),
+        Fault::Door(Door::SilentAfterHandshake) if is_write => Promise::Broken(TIMEOUT),
+        // Until its SETTINGS arrive, an upstream takes 65,535 bytes (RFC 9113 §6.9.2).
+        Fault::Door(Door::Window) if case.body.len() > 65_535 => Promise::Broken(TIMEOUT),
         Fault::Door(Door::Stranger) if case.times > 8 => Promise::Broken(&["certificate"]),
         Fault::Door(Door::Refused) if case.times > 8 => Promise::Broken(&["cannot connect"]),
         Fault::Door(Door::SilentBeforeTls) if case.times > 8 => Promise::Broken(TIMEOUT),
@@ -181,18 +185,13 @@ fn promise(case: &Case) -> Promise {
 const TIMEOUT: &[&str] = &["timed out"];
 const BROKEN: &[&str] = &["broke the exchange off"];
 
-fn allowed(
-    case: &Case,
-    status: u16,
-    body: &Result<bytes::Bytes, String>,
-    company: Company,
-) -> Result<(), String> {
-    let text = body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned()).unwrap_or_default();
+fn allowed(case: &Case, status: u16, headers: &HeaderMap, company: Company) -> Result<(), String> {
+    let said = text(headers, "proxy-status");
     match promise(case) {
         _ if company != Company::Alone => Ok(()),
         Promise::Open => Ok(()),
-        Promise::Broken(words) if words.iter().any(|word| text.contains(word)) => Ok(()),
-        promise => Err(format!("{promise:?}, but Tollgate says {status}: {text}")),
+        Promise::Broken(words) if words.iter().any(|word| said.contains(word)) => Ok(()),
+        promise => Err(format!("{promise:?}, but Tollgate says {status}: {said}")),
     }
 }
 

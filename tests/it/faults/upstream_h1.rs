@@ -253,9 +253,13 @@ impl Exchange<'_> {
                 return Some(self.wire);
             }
             Fault::Drip => {
-                self.book.say(&self.turn, whole);
-                for piece in body.chunks(body.len().div_ceil(6).max(1)) {
+                let pieces = body.chunks(body.len().div_ceil(6).max(1));
+                let last = pieces.len();
+                for (number, piece) in pieces.enumerate() {
                     sleep(DROP).await;
+                    if number + 1 == last {
+                        self.book.say(&self.turn, whole);
+                    }
                     self.wire.write(piece).await?;
                 }
             }

@@ -294,11 +294,11 @@ impl Exchange {
                 this.send(&mut stream, [&body[..], b"!"].concat().into(), true).await?;
             }
             Fault::Drip => {
-                this.book.say(&this.turn, Said::Whole(200));
                 for piece in body.chunks(body.len().div_ceil(6).max(1)) {
                     sleep(DROP).await;
                     this.send(&mut stream, Bytes::copy_from_slice(piece), false).await?;
                 }
+                this.book.say(&this.turn, Said::Whole(200));
                 this.send(&mut stream, Bytes::new(), true).await?;
             }
             _ => {
