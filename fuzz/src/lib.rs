@@ -12,8 +12,11 @@ pub mod response_head;
 mod rooms;
 mod wire;
 
-/// Every target and its property, which panics where it does not hold.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+/// Panics where what it says does not hold for an input.
+pub type Property = fn(&[u8]);
+
+/// Every target and its property.
+pub const ALL: [(&str, Property); 7] = [
     ("cache_control", cache_control::holds),
     ("config", config::holds),
     ("json", json::holds),

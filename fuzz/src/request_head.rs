@@ -152,7 +152,7 @@ fn as_written(head: &http::request::Parts, body: &Bytes) -> Message {
 
 fn check(stream: &[u8], met: &Met, is_generic: bool) {
     let answers = answers(met);
-    let numbers: Vec<_> = answers.iter().map(|answer| number(answer)).collect();
+    let numbers: Vec<_> = answers.iter().map(number).collect();
     for (place, number) in numbers.iter().enumerate() {
         match number {
             Some(number) => assert_eq!(*number, place, "answers in order: {numbers:?}"),

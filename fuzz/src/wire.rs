@@ -1,12 +1,15 @@
 //! Reads HTTP/1.1 by the letter of RFC 9112 and nothing beside it: what it reads, everybody reads alike.
 
+/// Lower-case names and values, in order.
+pub(crate) type Fields = Vec<(String, Vec<u8>)>;
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     /// The request line or status line.
     pub(crate) first: String,
-    /// Lower-case names and values, in order.
-    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    /// The header section.
+    pub(crate) fields: Fields,
     pub(crate) body: Vec<u8>,
 }
 
@@ -84,7 +87,7 @@ pub(crate) fn read(input: &[u8], unmarked: Unmarked, has_body: bool) -> Read {
     Read::Whole(message, at + taken)
 }
 
-fn head(bytes: &[u8]) -> Option<(String, Vec<(String, Vec<u8>)>)> {
+fn head(bytes: &[u8]) -> Option<(String, Fields)> {
     let mut lines = lines(bytes);
     let first = lines.next()?;
     if !first.iter().all(|byte| matches!(byte, b' '..=b'~')) {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 #[path = "../../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "a crate of its own, under the fuzzer")]
+#[allow(clippy::expect_used, clippy::panic, reason = "a property that does not hold panics")]
 mod properties;
 
 /// The kept inputs of a target: one per line, escaped as `escape_ascii` does.
