@@ -109,11 +109,19 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn field(line: &[u8]) -> Option<(String, Vec<u8>)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
     let is_sound = !name.is_empty()
         && name.iter().all(|byte| is_token(*byte))
         && value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
     is_sound.then(|| (String::from_utf8_lossy(name).to_ascii_lowercase(), value.to_vec()))
+}
+
+/// Without blanks around it; a line break is none.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// RFC 9110 §5.6.2.
