@@ -93,18 +93,27 @@ impl Connection {
         let mut connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut ending =
             Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Anew };
-        let result = loop {
+        let mut malformed = false;
+        let mut is_written = false;
+        loop {
             tokio::select! {
                 biased;
-                // Up to and with the shutdown: only then hyper has written what it still holds.
-                result = &mut connection => break result,
+                // Up to and with the shutdown: only then hyper has written what it still holds. Once is not enough: where
+                // a request spoke of an upgrade, it first ends to hand over the connection, and holds on to its bytes.
+                result = &mut connection => match result {
+                    _ if is_written => break,
+                    Err(error) if !error.is_parse() => break,
+                    result => {
+                        malformed = result.is_err();
+                        is_written = true;
+                    }
+                },
                 next = ending.next() => match next {
                     Next::Drop => return,
                     Next::Finish => Pin::new(&mut connection).graceful_shutdown(),
                 }
             }
-        };
-        let malformed = result.is_err_and(|error| error.is_parse());
+        }
         if malformed || activity.unread() == Unread::Rest {
             activity.set_unread(Unread::Rest);
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a missing value is a failed test")]
 
 mod cache;
+mod corpora;
 mod counts;
 mod doubles;
 mod faults;

@@ -184,6 +184,7 @@ async fn the_last_answer_is_written_to_its_end_however_slowly_it_is_taken() {
     for (request, answers) in [
         ("no request at all\r\n\r\n", 1),
         ("GET / HTTP/1.1\r\nhost: x\r\n\r\nno request at all\r\n\r\n", 2),
+        ("GET / HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\n\r\nno request at all\r\n\r\n", 2),
         ("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n", 1),
     ] {
         let whole = over_a_pipe(64 * 1024, request).await;
