@@ -10,6 +10,7 @@ use tollgate::admit::{Admittance, Doorman};
 use tollgate::cache::{self, Cache, CacheSettings};
 use tollgate::clock::Clock;
 use tollgate::gate::{ClaimSettings, CoreSettings, Gate, GateSettings, Mode, Rate, Scope};
+use tollgate::machine::Guard;
 use tollgate::metrics::Metrics;
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::{RewriteSettings, Rewriter};
@@ -63,6 +64,13 @@ impl Rooms {
     pub(crate) fn around<T: Transport>(&self, transport: T, clock: Clock) -> Proxy<T> {
         let api = https("webexapis.com");
         let legacy = https("api.ciscospark.com");
+        let spool = SpoolSettings {
+            dir: None,
+            room: SpoolRoom::Off,
+            max_files: 1024,
+            memory_bytes: 64 * 1024,
+            max_body: 110 * 1024 * 1024,
+        };
         Proxy {
             router: Router::new(RouterSettings {
                 upstream: api.clone(),
@@ -97,12 +105,8 @@ impl Rooms {
                 max_decoded_bytes: 64 * 1024 * 1024,
                 max_ratio: 200,
             }),
-            spool: Spool::new(SpoolSettings {
-                dir: None,
-                room: SpoolRoom::Off,
-                memory_bytes: 64 * 1024,
-                max_body: 110 * 1024 * 1024,
-            }),
+            spool: Spool::new(spool, Guard::off()),
+            guard: Guard::off(),
             replayer: Replayer::new(ReplaySettings { faults: true, throttled: true }, Instant::now()),
             transport,
             metrics: Arc::new(Metrics::new().unwrap()),
