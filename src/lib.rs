@@ -6,6 +6,7 @@
 pub mod words;
 pub mod body;
 pub mod clock;
+pub mod machine;
 pub mod server;
 pub mod route;
 pub mod admit;

@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::cache::{Cache, Carries, Lookup, Proved, Settled, Slot, Trouble};
 use crate::clock::Clock;
 use crate::gate::{Gate, Load, Permit, Signal, Ticket};
+use crate::machine::Guard;
 use crate::metrics::Metrics;
 use crate::reply::{self, Problem};
 use crate::rewrite::Rewriter;
@@ -24,6 +25,8 @@ use crate::upstream::{Attempts, Failed, Next, Parcel, Replayer, Spool, Transport
 /// The rooms that a request walks through.
 #[derive(Debug)]
 pub struct Proxy<T> {
+    /// Whether there is memory for a request.
+    pub guard: Guard,
     /// Where a request goes.
     pub router: Router,
     /// Whom it speaks for.
@@ -83,6 +86,7 @@ impl<T: Transport> Proxy<T> {
         trail.routed(&route);
         let pass = self.doorman.admit(&head.headers)?;
         trail.admitted(&pass);
+        self.guard.admit()?;
         let patience = self.gate.patience(&pass, &route, head);
         let carries = if body.is_end_stream() { Carries::Nothing } else { Carries::Body };
         let response = match self.cache.lookup(&route, &pass, (head, carries), patience).await {
@@ -260,7 +264,8 @@ impl<T: Transport> Proxy<T> {
             .ok_or_else(|| Failed::Untaken("the body can be sent only once".into()))?;
         let outbound = self.rewriter.outbound(errand.route, errand.head, body, length);
         let sent_at = self.clock.now();
-        let answer = self.transport.send(permit, outbound).await?;
+        let answer =
+            self.transport.send(permit, outbound).await.inspect_err(|failed| trail.failed(failed))?;
         let signal = Signal::read(answer.response.status(), answer.response.headers(), self.clock.wall());
         let closed = self.gate.learn(answer.receipt, signal);
         trail.answered(answer.response.status(), sent_at.elapsed(), signal, closed);

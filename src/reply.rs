@@ -11,6 +11,7 @@ use crate::admit;
 use crate::body::{Body, BodyError};
 use crate::cache::Trouble;
 use crate::gate::{Reason, Refused, Wait, retry_after};
+use crate::machine::{Overloaded, descriptors};
 use crate::route::{self, CacheRule, Route};
 use crate::upstream::{Failed, Phase, ReceiveError};
 
@@ -35,6 +36,9 @@ pub enum Problem {
     /// Nothing kept, and the client forbids to ask.
     #[error("nothing that is kept answers this request, and only-if-cached forbids to ask the API")]
     NotKept,
+    /// Memory is short.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// No turn in time.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -53,6 +57,9 @@ impl Problem {
     /// When a retry makes sense, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Overloaded(overloaded) | Self::Receive(ReceiveError::Overloaded(overloaded)) => {
+                Some(overloaded.retry_after())
+            }
             Self::Refused(refused) => Some(refused.retry_after),
             Self::Admit(_) | Self::Failed(_) | Self::NotKept | Self::Receive(_) | Self::Route(_) => None,
         }
@@ -63,7 +70,7 @@ impl Problem {
         match self {
             Self::Failed(_) => Some(Trouble::Disconnected),
             Self::Refused(_) => Some(Trouble::GateClosed),
-            Self::Admit(_) | Self::NotKept | Self::Receive(_) | Self::Route(_) => None,
+            Self::Admit(_) | Self::NotKept | Self::Overloaded(_) | Self::Receive(_) | Self::Route(_) => None,
         }
     }
 
@@ -113,6 +120,9 @@ impl Problem {
             Self::Failed(failed) => failed_meaning(failed),
             // RFC 9111 §5.2.1.7.
             Self::NotKept => (StatusCode::GATEWAY_TIMEOUT, "http_request_denied"),
+            Self::Overloaded(_) | Self::Receive(ReceiveError::Overloaded(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_response")
+            }
             Self::Receive(ReceiveError::TooLarge(_) | ReceiveError::Body(BodyError::TooLarge(_))) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error")
             }
@@ -243,6 +253,10 @@ fn failed_meaning(failed: &Failed) -> (StatusCode, &'static str) {
         Failed::Body(error) => body_meaning(error),
         Failed::Broken(_) => (StatusCode::BAD_GATEWAY, "connection_terminated"),
         Failed::Certificate { .. } => (StatusCode::BAD_GATEWAY, "tls_certificate_error"),
+        // Not the API's fault, and over as soon as something ends.
+        Failed::Connect { source, .. } if descriptors::is_exhausted(source) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error")
+        }
         Failed::Connect { .. } => (StatusCode::BAD_GATEWAY, "connection_refused"),
         Failed::Handshake { .. } => (StatusCode::BAD_GATEWAY, "tls_protocol_error"),
         Failed::ProxyBroken { .. } | Failed::ProxyRefused { .. } => {

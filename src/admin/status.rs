@@ -38,6 +38,11 @@ pub(super) fn page(view: &View, history: &Value) -> Value {
         "slowest": recent.slowest.iter().map(|pace| slow(pace, names)).collect::<Vec<_>>(),
         "history": history,
         "spool_bytes": gauges.spool_bytes,
+        "memory": {
+            "used_bytes": gauges.machine.memory.map(|(used, _)| used),
+            "limit_bytes": gauges.machine.memory.map(|(_, limit)| limit),
+            "refused": gauges.machine.pressure.as_str(),
+        },
         "connections": { "clients": gauges.connections, "upstream": gauges.upstream_connections },
     })
 }

@@ -1,7 +1,6 @@
 //! Decides how the configuration becomes rooms: each mapping in one place, each fault with its cause.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +16,8 @@ use crate::config::{self, Config};
 use crate::gate::{
     Ceiling, ClaimSettings, CoreSettings, Gate, GateSettings, Mode, PROBATION, Passage, Rate, TenantRule,
 };
+use crate::machine::Shares;
+use crate::machine::file::read_text;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::rewrite::{RewriteSettings, Rewriter};
@@ -27,7 +28,7 @@ use crate::upstream::{
     SpoolSettings, UpstreamSettings,
 };
 
-use super::Fault;
+use super::{Fault, machine};
 
 /// Bodies up to this wait in memory (GATE 8).
 const SMALL_BODY_BYTES: usize = 64 * 1024;
@@ -38,7 +39,7 @@ const MAX_RATIO: u32 = 200;
 /// Unused connections to the API: more than any pool of bots keeps busy at Webex's rates.
 const POOL_MAX_IDLE: usize = 64;
 /// Far more than any token has.
-const MAX_TOKEN_BYTES: u64 = 64 * 1024;
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// Every room of the path, as the configuration wants it. `own` are the listeners' addresses, `key` turns
 /// credentials into ids.
@@ -54,13 +55,15 @@ pub(super) fn proxy(
     let via: Arc<str> =
         format!("tollgate-{}", uuid::Uuid::new_v4().as_simple()).chars().take(17).collect::<String>().into();
     let doorman = Doorman::new(key, &tenants(config)?, config.gate.admit);
+    let guard = machine::guard(config);
     Ok(Proxy {
         router: Router::new(router(config, own, Arc::clone(&via))),
         cache: Cache::new(cache(config), disk, clock.clone()),
         gate: Gate::new(gate(config, &doorman)?),
         doorman,
         rewriter: Rewriter::new(rewrite(config, via)),
-        spool: Spool::new(spool(config)),
+        spool: Spool::new(spool(config), guard.clone()),
+        guard,
         replayer: Replayer::new(replay(config), Instant::now()),
         transport: Client::new(&upstream(config, extra_ca), clock.clone()).map_err(Fault::Upstream)?,
         metrics,
@@ -69,9 +72,9 @@ pub(super) fn proxy(
 }
 
 /// The limits of the traffic listeners.
-pub(super) fn server(limits: &config::Limits) -> ServerSettings {
+pub(super) fn server(limits: &config::Limits, shares: Shares) -> ServerSettings {
     ServerSettings {
-        max_connections: count(limits.connections),
+        max_connections: shares.connections,
         handshake_timeout: limits.handshake_timeout,
         header_timeout: limits.header_timeout,
         idle_timeout: limits.idle_timeout,
@@ -116,8 +119,7 @@ pub(super) fn tenants(config: &Config) -> Result<Vec<NamedTenant>, Fault> {
 
 fn token_hash(file: &Path) -> Result<[u8; 32], Fault> {
     let fault = |source| Fault::File { file: file.into(), source };
-    let mut text = String::new();
-    File::open(file).map_err(fault)?.take(MAX_TOKEN_BYTES).read_to_string(&mut text).map_err(fault)?;
+    let text = read_text(file, MAX_TOKEN_BYTES).map_err(fault)?;
     if text.trim().is_empty() {
         // Its hash would be that of no credential at all.
         return Err(fault(io::Error::new(io::ErrorKind::InvalidData, "holds no token")));
@@ -184,7 +186,8 @@ pub(super) fn gate(config: &Config, doorman: &Doorman) -> Result<GateSettings, F
             burst: from.burst,
             ceiling: from.ceiling.map(|rate| ceiling(rate, from.ceiling_burst)),
             tenant_ceilings: named.chain([probation]).collect(),
-            max_in_flight: count(from.max_in_flight),
+            // Who finds no connection waits better in line than at the way out.
+            max_in_flight: count(from.max_in_flight).min(machine::shares(config).upstream),
             max_waiting: count(from.max_waiting),
             max_waiting_bytes: from.max_waiting_bytes,
             max_tenant_waiting: from.max_tenant_waiting,
@@ -231,6 +234,7 @@ fn spool(config: &Config) -> SpoolSettings {
     SpoolSettings {
         dir: config.replay.spool_dir.clone(),
         room: config.replay.spool_size.map_or(SpoolRoom::Off, SpoolRoom::Bytes),
+        max_files: machine::shares(config).spooled,
         memory_bytes: SMALL_BODY_BYTES,
         max_body: config.limits.body_bytes,
     }
@@ -276,6 +280,7 @@ fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
         write_timeout: from.idle_timeout,
         body_idle_timeout: from.idle_timeout,
         pool_idle_timeout: from.pool_idle_timeout,
+        max_connections: machine::shares(config).upstream,
         pool_max_idle: POOL_MAX_IDLE,
         codings: match from.kind {
             Kind::Generic => Codings::Any,

@@ -15,6 +15,7 @@ use crate::cache::{self, Writer};
 use crate::clock::Clock;
 use crate::config::{Config, Shutdown};
 use crate::gate::{Ending, Gate};
+use crate::machine::descriptors;
 use crate::metrics::{self, Metrics};
 use crate::proxy::Proxy;
 use crate::server::ca::Origin;
@@ -25,11 +26,13 @@ use crate::upstream::{self, Client, ExtraCa};
 mod build;
 mod listeners;
 pub mod logs;
+mod machine;
 mod memory;
 mod notify;
 mod operators;
 mod reload;
 mod state;
+mod tasks;
 mod tls;
 mod view;
 
@@ -41,6 +44,7 @@ use self::listeners::Listeners;
 use self::memory::Memory;
 use self::notify::Stage;
 use self::reload::{Rooms, Seen};
+use self::tasks::keep_alive;
 use self::tls::Shown;
 
 /// Why the process cannot start.
@@ -95,6 +99,8 @@ pub struct App {
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
     token: AdminToken,
+    /// Operators' connections at once.
+    places: usize,
     hosts: Vec<Authority>,
     upstream: Arc<str>,
     logs: Option<logs::Logs>,
@@ -116,6 +122,7 @@ impl App {
         source: Option<Source>,
     ) -> Result<Self, Fault> {
         let seen = Seen::of(config);
+        machine::tell(config);
         state::make(&config.state_dir)?;
         let listeners = Listeners::bind(config).await?;
         let bound = listeners.bound(config.admin.listen)?;
@@ -130,9 +137,12 @@ impl App {
         memory.recall();
         let (shown, ca_origin) = listeners.https.as_ref().map(|_| Shown::new(config)).transpose()?.unzip();
         let (shown, ca_origin) = (shown.map(Arc::new), ca_origin.flatten());
-        state::ports(&config.state_dir, &bound)?;
+        if let Err(fault) = state::ports(&config.state_dir, &bound) {
+            // For scripts alone: a disk that is full at a restart must not keep the process from serving.
+            tracing::warn!(error = %fault, "ports not written");
+        }
         metrics.reloaded(true, proxy.clock.wall());
-        let server = Server::new(build::server(&config.limits));
+        let server = Server::new(build::server(&config.limits, machine::shares(config)));
         let logs = source.as_ref().and_then(|source| source.logs.clone());
         let rooms = Rooms { proxy: Arc::clone(&proxy), server: server.clone(), shown: shown.clone() };
         Ok(Self {
@@ -146,6 +156,7 @@ impl App {
             metrics,
             memory: Arc::new(memory),
             token,
+            places: machine::shares(config).operators,
             hosts: config.admin.hosts.clone(),
             upstream: config.upstream.url.to_string().into(),
             logs,
@@ -193,15 +204,22 @@ impl App {
         let mut tasks = JoinSet::new();
         let (gate, server) = (self.proxy.gate.clone(), self.server.clone());
         let dispatcher = gate.clone();
-        tasks.spawn(async move { dispatcher.run().await });
+        tasks.spawn(keep_alive("gate", move || {
+            let dispatcher = dispatcher.clone();
+            async move { dispatcher.run().await }
+        }));
         let memory = Arc::clone(&self.memory);
-        tasks.spawn(remember(Arc::clone(&memory)));
+        let kept = Arc::clone(&memory);
+        tasks.spawn(keep_alive("state", move || remember(Arc::clone(&kept))));
         let admin = self.operators(Arc::clone(&is_draining));
-        operators::serve(&mut tasks, &mut self.listeners, &admin, &operators_drain);
+        let (guard, cache) = (self.proxy.guard.clone(), self.proxy.cache.clone());
+        tasks.spawn(keep_alive("memory", move || machine::watch(guard.clone(), cache.clone())));
+        operators::serve(&mut tasks, &mut self.listeners, &admin, (&operators_drain, self.places));
         let reloader = self.reloader.clone();
         let disk_writer = self.disk_writer.take();
         let supervisor = Arc::clone(&self.supervisor);
-        tasks.spawn(reloader.clone().watch(Arc::clone(&supervisor)));
+        let (watcher, told) = (reloader.clone(), Arc::clone(&supervisor));
+        tasks.spawn(keep_alive("reload", move || watcher.clone().watch(Arc::clone(&told))));
         let traffic = self.serve(drain);
         tokio::pin!(traffic);
         // The listeners were bound at the start: a connection made from now on is answered.
@@ -251,6 +269,12 @@ impl App {
 pub(crate) fn rooms(config: &Config) -> Result<Proxy<Client>, Fault> {
     let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
     build::proxy(config, b"diagnosis", None, Vec::new(), metrics, None)
+}
+
+/// Whether this process, its limit raised as far as it goes, may open as many descriptors as the configuration would
+/// take: what it may, and what it would.
+pub(crate) fn descriptors(config: &Config) -> (usize, usize) {
+    (descriptors::highest(), machine::wanted(config).limit())
 }
 
 /// Whether the state directory, or the one it would be made in, takes files. Leaves nothing behind.

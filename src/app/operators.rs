@@ -103,9 +103,14 @@ fn beat(proxy: &Proxy<Client>) -> Beat {
     }
 }
 
-/// Serves the operators' listeners and feeds their pages. The tasks end with `tasks`, or with the drain.
-pub(super) fn serve(tasks: &mut JoinSet<()>, listeners: &mut Listeners, admin: &Admin, drain: &Drain) {
-    let settings = ServerSettings { max_connections: OPERATORS, ..ServerSettings::recommended() };
+/// Serves the operators' listeners, at most `places` connections at once, and feeds their pages. The tasks end with `tasks`, or with the drain.
+pub(super) fn serve(
+    tasks: &mut JoinSet<()>,
+    listeners: &mut Listeners,
+    admin: &Admin,
+    (drain, places): (&Drain, usize),
+) {
+    let settings = ServerSettings { max_connections: places, ..ServerSettings::recommended() };
     let server = Server::new(settings);
     let open = [(listeners.admin.take(), Scope::Full), (listeners.metrics.take(), Scope::Metrics)];
     for (listener, scope) in open {
@@ -125,6 +130,3 @@ pub(super) fn serve(tasks: &mut JoinSet<()>, listeners: &mut Listeners, admin: &
         }
     });
 }
-
-/// Operators and their scrapers are few; bots must not crowd them out, nor they the bots.
-const OPERATORS: usize = 64;

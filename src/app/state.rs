@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::admin::AdminToken;
+use crate::machine::file::{read, read_text};
 
 use super::{Bound, Fault};
 
@@ -13,7 +14,7 @@ use super::{Bound, Fault};
 pub(super) fn tenant_key(dir: &Path) -> Result<Vec<u8>, Fault> {
     let file = dir.join("tenant.key");
     let fault = |source| Fault::File { file: file.clone(), source };
-    match std::fs::read(&file) {
+    match read(&file, MAX_FILE_BYTES) {
         Ok(key) if key.len() == KEY_BYTES => return Ok(key),
         Ok(_) => {
             return Err(fault(io::Error::new(
@@ -35,7 +36,7 @@ pub(super) fn tenant_key(dir: &Path) -> Result<Vec<u8>, Fault> {
 pub(super) fn admin_token(dir: &Path, configured: Option<&Path>) -> Result<AdminToken, Fault> {
     let file = configured.map_or_else(|| dir.join(TOKEN_FILE), Path::to_owned);
     let fault = |source| Fault::File { file: file.clone(), source };
-    let text = match std::fs::read_to_string(&file) {
+    let text = match read_text(&file, MAX_FILE_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && configured.is_none() => {
             let mut token = [0; TOKEN_BYTES];
             aws_lc_rs::rand::fill(&mut token)
@@ -89,6 +90,8 @@ pub(super) fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
     written.map_err(|source| Fault::File { file: dir.join(name), source })
 }
 
+/// Far more than a key or a token has.
+const MAX_FILE_BYTES: usize = 64 * 1024;
 const KEY_BYTES: usize = 32;
 const TOKEN_FILE: &str = "admin-token";
 const TOKEN_BYTES: usize = 32;

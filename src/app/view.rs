@@ -51,6 +51,7 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
         upstream_connections: proxy.transport.connections() as f64,
         tls_handshake_failures: server.handshake_failures(),
         panics: server.panics(),
+        machine: proxy.guard.glance(),
         certificate_not_after: ends.map(|ends| ends.as_secs_f64()),
     }
 }

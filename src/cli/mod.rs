@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use tollgate::config;
 use tollgate::demo::{self, DemoSettings};
 use tollgate::doctor::{self, Finding};
+use tollgate::machine::descriptors;
 use tollgate::sim;
 use tollgate::upstream;
 
@@ -172,6 +173,7 @@ fn hash_token() -> Ended {
 }
 
 fn on_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Ended {
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     let done = runtime.block_on(work).map_err(failed);
     // A read that hangs, on a dead network file system say, must not keep the process from ending.

@@ -136,5 +136,5 @@ fn prefix(key: Option<&str>) -> String {
 }
 
 /// A file of nonsense must not print a megabyte.
-const MAX_FAULTS: usize = 256;
+pub(super) const MAX_FAULTS: usize = 256;
 const MAX_QUOTED: usize = 64;

@@ -1,13 +1,14 @@
 //! Decides what a file says: walks its tables against the table of keys, and tells what does not belong.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Faults, Place, did_you_mean, quote_short};
+use crate::machine;
+
+use super::fault::{Fault, Faults, MAX_FAULTS, Place, did_you_mean, quote_short};
 use super::rows::{Row, TableArray};
 use super::written::Written;
 
@@ -27,12 +28,8 @@ impl FileText {
     /// One fault if the file cannot be read, is too long or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Faults> {
         let name = path.to_string_lossy().into_owned();
-        let mut bytes = vec![];
-        let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        let opened = std::fs::File::open(path);
-        if let Err(error) = opened.and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
-            return Err(Faults::new(vec![whole(&name, format!("cannot be read: {error}"))]));
-        }
+        let bytes = machine::file::read(path, MAX_FILE_BYTES)
+            .map_err(|error| Faults::new(vec![whole(&name, format!("cannot be read: {error}"))]))?;
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self { name, text }),
             Err(error) => {
@@ -155,8 +152,13 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, path: &str, prefix: &str, byte: usize) {
-        let place = self.lines.place(byte);
-        let problem = format!("unknown key {}{}", quote_short(path), self.nearest(path, prefix));
+        // What will not be shown must not cost a search for each of a hundred thousand keys.
+        let (place, near) = if self.faults.len() < MAX_FAULTS {
+            (self.lines.place(byte), self.nearest(path, prefix))
+        } else {
+            (self.lines.line(byte), String::new())
+        };
+        let problem = format!("unknown key {}{near}", quote_short(path));
         self.faults.push(Fault { place, key: None, problem });
     }
 
@@ -188,6 +190,12 @@ impl<'a> Lines<'a> {
     fn new(name: &str, text: &'a str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(index, _)| index.saturating_add(1));
         Self { name: name.into(), text, starts: std::iter::once(0).chain(after_breaks).collect() }
+    }
+
+    /// The same without the column, at no cost.
+    fn line(&self, byte: usize) -> Place {
+        let line = self.starts.partition_point(|start| *start <= byte);
+        Place::File { name: Arc::clone(&self.name), line, column: 1 }
     }
 
     fn place(&self, byte: usize) -> Place {

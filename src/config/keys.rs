@@ -39,6 +39,7 @@ pub fn keys() -> Vec<Key> {
         Reload::keys(),
         Shutdown::keys(),
         Limits::keys(),
+        Memory::keys(),
         CacheRuleKeys::keys(),
         TenantKeys::keys(),
     ]
@@ -304,6 +305,22 @@ section! {
         drain_bytes: u64 = Size(0, 16 << 20), "64KiB";
         /// Most tenants remembered, and most gates of theirs; the one idle longest is forgotten.
         tenants: u32 = Number(1, 10_000_000), "10000";
+    }
+}
+
+section! {
+    /// What happens while memory is short, before the system ends the process.
+    pub struct Memory in "memory." {
+        /// Whether requests are refused while memory is short.
+        guard: bool = Switch, "true";
+        /// Most bytes that this process may use; "": what its control group allows, else what the machine has.
+        limit: Option<u64> = Optional(Size(1 << 24, 1 << 50)), "";
+        /// Percent of it from which uploads that do not fit in a small buffer get 503.
+        uploads_percent: u32 = Number(1, 100), "70";
+        /// Percent of it from which every request gets 503 and the cache shrinks.
+        requests_percent: u32 = Number(1, 100), "80";
+        /// Directory of the control group's memory files; "": found through /proc/self/cgroup.
+        cgroup: Option<PathBuf> = Optional(FilePath), "";
     }
 }
 

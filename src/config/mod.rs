@@ -30,7 +30,7 @@ pub use env::{CONFIG_VARIABLE, config_path};
 pub use fault::{Fault, Faults, Place};
 pub use file::{FileText, MAX_FILE_BYTES};
 pub use flags::Overrides;
-pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Reload, Replay, Rewrite, Shutdown, keys};
+pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Memory, Reload, Replay, Rewrite, Shutdown, keys};
 pub use proxy::{Proxy, ProxyEnvironment, ProxyUrl};
 pub use report::Report;
 pub use section::Key;
@@ -124,6 +124,7 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
         reload: Reload::take(layers)?,
         shutdown: Shutdown::take(layers)?,
         limits: Limits::take(layers)?,
+        memory: Memory::take(layers)?,
         written,
         state_dir,
         listen: rules::listen(listen, tls, layers),
@@ -135,6 +136,7 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
     config.written.upstream.aliases = config.upstream.aliases.clone();
     rules::cache(&mut config.cache, layers);
     rules::cache_rules(&config.cache_rules, config.upstream.kind, layers);
+    rules::memory(&config.memory, layers);
     rules::addresses(&config.listen, &config.admin, layers);
     rules::loops(&config.listen, &config.upstream, layers);
     layers.show_instead("state_dir", quote(&config.state_dir.to_string_lossy()));

@@ -7,7 +7,7 @@ use crate::words::{Base, Scheme};
 
 use super::choice::ResolveBy;
 use super::fault::{Place, quote};
-use super::keys::{Admin, Cache, ListenKeys, TlsKeys, UpstreamKeys};
+use super::keys::{Admin, Cache, ListenKeys, Memory, TlsKeys, UpstreamKeys};
 use super::layers::Layers;
 use super::proxy::{Proxy, ProxyChoice, ProxyEnvironment};
 use super::settings::{Certificate, Listen, Resolve, RouteTtl, Upstream};
@@ -118,6 +118,15 @@ pub(super) fn cache(cache: &mut Cache, layers: &mut Layers) {
     if cache.enabled && cache.max_entry > cache.memory / 2 {
         let problem = "cache.max_entry is more than half of cache.memory".to_owned();
         layers.conflict(&["cache.max_entry", "cache.memory"], problem);
+    }
+}
+
+/// Uploads go first.
+pub(super) fn memory(memory: &Memory, layers: &mut Layers) {
+    if memory.uploads_percent > memory.requests_percent {
+        let problem =
+            "memory.uploads_percent is more than memory.requests_percent: uploads are refused first";
+        layers.conflict(&["memory.uploads_percent", "memory.requests_percent"], problem.to_owned());
     }
 }
 

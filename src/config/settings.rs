@@ -8,8 +8,8 @@ use crate::route::{Hosts, Kind, RouteId};
 use crate::words::Base;
 
 use super::keys::{
-    Admin, Cache, CacheDisk, Gate, Limits, ListenKeys, Log, Reload, Replay, Rewrite, RootKeys, Shutdown,
-    TlsKeys, UpstreamKeys,
+    Admin, Cache, CacheDisk, Gate, Limits, ListenKeys, Log, Memory, Reload, Replay, Rewrite, RootKeys,
+    Shutdown, TlsKeys, UpstreamKeys,
 };
 use super::layers::Layers;
 use super::proxy::Proxy;
@@ -49,6 +49,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The bounds of everything that can grow.
     pub limits: Limits,
+    /// What happens while memory is short.
+    pub memory: Memory,
     pub(super) written: AsWritten,
 }
 
@@ -72,6 +74,7 @@ impl Config {
             self.reload.differs_in(&other.reload),
             self.shutdown.differs_in(&other.shutdown),
             self.limits.differs_in(&other.limits),
+            self.memory.differs_in(&other.memory),
             rule.into_iter().chain(tenant).collect(),
         ]
         .concat()

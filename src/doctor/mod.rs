@@ -25,6 +25,7 @@ pub async fn examine(config: &Config, mut tell: impl FnMut(&Finding)) -> usize {
         tell(&finding);
     };
     note(state(config));
+    note(descriptors(config));
     if let Certificate::Files { cert, key } = &config.listen.certificate {
         note(certificate(cert, key));
     }
@@ -48,6 +49,18 @@ fn state(config: &Config) -> Finding {
             Finding::fault("state_dir", fault, format!("let this user write to {dir}, or set state_dir"))
         }
     }
+}
+
+fn descriptors(config: &Config) -> Finding {
+    let (highest, wanted) = app::descriptors(config);
+    if highest >= wanted {
+        return Finding::well("descriptors", format_args!("{wanted} of {highest} at most"));
+    }
+    Finding::warning(
+        "descriptors",
+        format_args!("{wanted} may be needed, and the hard limit of this user is {highest}"),
+        "raise it (ulimit -Hn, LimitNOFILE=), or lower limits.connections; else fewer connections are taken",
+    )
 }
 
 fn certificate(cert: &Path, key: &Path) -> Finding {

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use crate::cache;
 use crate::gate::{Glance, Level};
+use crate::machine;
 use crate::rewrite::FailureCode;
 use crate::server::HandshakeFailure;
+use crate::upstream::Failed;
 use crate::words::{Outcome, TenantId};
 
 mod pulled;
@@ -53,6 +55,8 @@ pub struct Gauges {
     pub tls_handshake_failures: Vec<(HandshakeFailure, u64)>,
     /// Connections and streams lost to a fault of ours, since start.
     pub panics: u64,
+    /// Memory, and what was refused for want of it.
+    pub machine: machine::Glance,
     /// When the serving certificate ends, seconds since the epoch; none without TLS.
     pub certificate_not_after: Option<f64>,
 }
@@ -66,6 +70,7 @@ pub struct Metrics {
     pub(crate) duration: HistogramVec,
     pub(crate) upstream_requests: IntCounterVec,
     pub(crate) upstream_duration: HistogramVec,
+    pub(crate) upstream_failures: IntCounterVec,
     pub(crate) throttled: IntCounterVec,
     pub(crate) retry_after: Histogram,
     pub(crate) retry_after_malformed: IntCounter,
@@ -118,6 +123,11 @@ impl Metrics {
                 "From a permit to the head of the API's answer",
                 DURATIONS,
                 &["route"],
+            )?,
+            upstream_failures: series.counters(
+                "upstream_failures_total",
+                "Attempts without an answer, by what went wrong",
+                &["reason"],
             )?,
             throttled: series.counters(
                 "upstream_throttled_total",
@@ -231,6 +241,9 @@ impl Metrics {
         }
         for code in FailureCode::ALL {
             begin(&self.partial_failures, &[code.as_str()]);
+        }
+        for kind in Failed::KINDS {
+            begin(&self.upstream_failures, &[kind]);
         }
         for level in Level::ALL {
             begin(&self.throttled, &[level.as_str(), UNLISTED]);

@@ -8,6 +8,7 @@ use prometheus::{CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec};
 
 use crate::cache;
 use crate::gate::{GateView, Glance, Level};
+use crate::machine;
 use crate::words::TenantId;
 
 use super::tenants::{Tenants, UNLISTED};
@@ -35,6 +36,10 @@ pub(super) struct Pulled {
     upstream_connections: Gauge,
     handshake_failures: IntCounterVec,
     panics: IntCounter,
+    memory_used: GaugeVec,
+    memory_limit: GaugeVec,
+    memory_pressure: Gauge,
+    memory_refused: IntCounterVec,
     certificate_not_after: GaugeVec,
 }
 
@@ -97,6 +102,22 @@ impl Pulled {
                 &["reason"],
             )?,
             panics: series.counter("panics_total", "Connections and streams lost to a fault of Tollgate's own")?,
+            // Where nothing tells, a zero would say that there is no memory.
+            memory_used: series.gauges(
+                "memory_used_bytes",
+                "Memory in use that the kernel cannot drop, as the overload guard counts it",
+                &[],
+            )?,
+            memory_limit: series.gauges("memory_limit_bytes", "Memory that there is for it", &[])?,
+            memory_pressure: series.gauge(
+                "memory_pressure",
+                "0 enough, 1 large uploads are refused, 2 all requests are refused",
+            )?,
+            memory_refused: series.counters(
+                "memory_refused_total",
+                "Requests refused for want of memory",
+                &["what"],
+            )?,
             // Without TLS there is none: a zero would say that it ended in 1970.
             certificate_not_after: series.gauges(
                 "tls_certificate_not_after_timestamp_seconds",
@@ -118,10 +139,24 @@ impl Pulled {
             raise(&self.handshake_failures.with_label_values(&[reason.as_str()]), *total);
         }
         raise(&self.panics, gauges.panics);
+        self.memory(&gauges.machine);
         self.certificate_not_after.reset();
         if let Some(not_after) = gauges.certificate_not_after {
             self.certificate_not_after.with_label_values::<&str>(&[]).set(not_after);
         }
+    }
+
+    #[allow(clippy::as_conversions, reason = "counts shown as gauges: Prometheus knows only floats")]
+    fn memory(&self, machine: &machine::Glance) {
+        self.memory_pressure.set(f64::from(machine.pressure.level()));
+        self.memory_used.reset();
+        self.memory_limit.reset();
+        if let Some((used, limit)) = machine.memory {
+            self.memory_used.with_label_values::<&str>(&[]).set(used as f64);
+            self.memory_limit.with_label_values::<&str>(&[]).set(limit as f64);
+        }
+        raise(&self.memory_refused.with_label_values(&["requests"]), machine.refused_requests);
+        raise(&self.memory_refused.with_label_values(&["uploads"]), machine.refused_uploads);
     }
 
     /// Without a disk tier its series stand at zero.

@@ -20,6 +20,8 @@ pub enum RefusalReason {
     Deadline,
     /// The line was full.
     Full,
+    /// Memory is short.
+    Overloaded,
     /// The request itself cannot be forwarded.
     Request,
     /// The process ends before its turn.
@@ -32,10 +34,11 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All, in the order of their words.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Api,
         Self::Deadline,
         Self::Full,
+        Self::Overloaded,
         Self::Request,
         Self::Shutdown,
         Self::Unlisted,
@@ -48,6 +51,7 @@ impl RefusalReason {
             Self::Api => "api",
             Self::Deadline => "deadline",
             Self::Full => "full",
+            Self::Overloaded => "overloaded",
             Self::Request => "request",
             Self::Shutdown => "shutdown",
             Self::Unlisted => "unlisted",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::gate::{GateView, Level, LineView, Mode, NodeKey, PROBATION, Rate, RoomKey, Scope};
+use crate::machine::{self, Pressure};
 use crate::route::{Access, Family};
 use crate::words::TenantId;
 
@@ -56,6 +57,12 @@ pub(crate) fn gauges() -> Gauges {
         upstream_connections: 0.0,
         tls_handshake_failures: HandshakeFailure::ALL.map(|reason| (reason, 3)).to_vec(),
         panics: 1,
+        machine: machine::Glance {
+            pressure: Pressure::Uploads,
+            memory: Some((70, 100)),
+            refused_requests: 2,
+            refused_uploads: 3,
+        },
         certificate_not_after: None,
     }
 }

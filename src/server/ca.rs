@@ -21,6 +21,7 @@ use rustls::sign::CertifiedKey;
 use super::fault::Fault;
 use super::validity::vouches;
 use crate::clock::Clock;
+use crate::machine;
 
 /// A certificate authority whose key never leaves this process and its own state directory.
 ///
@@ -199,7 +200,7 @@ fn named(common_name: &str) -> DistinguishedName {
 }
 
 fn read(file: &Path) -> Result<Option<String>, Fault> {
-    match fs::read(file) {
+    match machine::file::read(file, MAX_FILE_BYTES) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Fault::Read { file: file.to_owned(), source }),
@@ -221,6 +222,8 @@ fn issue(error: impl std::error::Error + Send + Sync + 'static) -> Fault {
     Fault::Issue(Box::new(error))
 }
 
+/// A certificate or a key of ours has less than 2 KiB.
+const MAX_FILE_BYTES: usize = 64 * 1024;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A client's clock may be behind ours.
 const BACKDATED_FOR: Duration = DAY;

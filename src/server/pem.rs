@@ -1,13 +1,12 @@
 //! Reads certificates and keys from PEM files, and says which file is wrong in which way.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::fault::Fault;
+use crate::machine;
 
 /// The certificates in `file`, in their order; at least one.
 pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
@@ -28,8 +27,7 @@ pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, Fault> 
 
 fn read(file: &Path) -> Result<Vec<u8>, Fault> {
     let failed = |source| Fault::Read { file: file.to_owned(), source };
-    let mut bytes = Vec::new();
-    File::open(file).map_err(failed)?.take(MAX_PEM_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    let bytes = machine::file::read(file, MAX_PEM_BYTES).map_err(failed)?;
     if memchr::memmem::find(&bytes, b"-----BEGIN ").is_none() {
         return Err(Fault::NotPem { file: file.to_owned(), reason: "it holds no BEGIN line" });
     }
@@ -48,4 +46,4 @@ fn not_pem(file: &Path, error: &Error) -> Fault {
 }
 
 /// More than any chain needs; a wrong path must not fill the memory.
-const MAX_PEM_BYTES: u64 = 1024 * 1024;
+const MAX_PEM_BYTES: usize = 1024 * 1024;

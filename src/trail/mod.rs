@@ -17,7 +17,7 @@ use crate::metrics::{Metrics, RefusalReason, code_label, method_label};
 use crate::reply::{Problem, TRACKING_ID};
 use crate::rewrite::PartialFailures;
 use crate::route::{Access, Kind, Route, RouteId};
-use crate::upstream::ReplayEvent;
+use crate::upstream::{Failed, ReplayEvent};
 use crate::words::Outcome;
 
 mod counts;
@@ -193,6 +193,15 @@ impl Trail {
                 .observe(took.as_secs_f64());
             if let Signal::Throttled { wait, .. } = signal {
                 record.throttled(wait, closed);
+            }
+        });
+    }
+
+    /// An attempt had no answer.
+    pub fn failed(&mut self, failed: &Failed) {
+        self.with(|record| {
+            if let Some(kind) = failed.kind() {
+                record.metrics.upstream_failures.with_label_values(&[kind]).inc();
             }
         });
     }

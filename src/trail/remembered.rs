@@ -7,6 +7,7 @@ use crate::admit::{Denied, Pass};
 use crate::gate::Reason;
 use crate::metrics::{Answered, RefusalReason};
 use crate::reply::Problem;
+use crate::upstream::ReceiveError;
 use crate::words::Outcome;
 
 use super::Record;
@@ -34,6 +35,7 @@ impl Record {
 pub(super) fn refusal_reason(problem: &Problem) -> RefusalReason {
     match problem {
         Problem::Admit(Denied::Unlisted) => RefusalReason::Unlisted,
+        Problem::Overloaded(_) | Problem::Receive(ReceiveError::Overloaded(_)) => RefusalReason::Overloaded,
         Problem::Admit(Denied::TwoCredentials)
         | Problem::NotKept
         | Problem::Receive(_)

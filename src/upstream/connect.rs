@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
@@ -34,6 +35,7 @@ struct Path {
     tls: Option<Tls>,
     limit: Duration,
     gauge: Gauge,
+    places: Arc<Semaphore>,
 }
 
 impl Connector {
@@ -45,9 +47,10 @@ impl Connector {
         let is_direct =
             !settings.connect.is_empty() && matches!(settings.proxy, ProxyChoice::Environment { .. });
         let proxy = if is_direct { None } else { Proxy::choose(&settings.proxy, base)? };
+        let limit = settings.connect_timeout / 2;
         let resolver = match &proxy {
-            Some(proxy) => Resolver::new(proxy.host(), proxy.port(), &[], settings.resolve, clock)?,
-            None => Resolver::new(host, port, &settings.connect, settings.resolve, clock)?,
+            Some(proxy) => Resolver::new(proxy.host(), proxy.port(), &[], settings.resolve, limit, clock)?,
+            None => Resolver::new(host, port, &settings.connect, settings.resolve, limit, clock)?,
         };
         let target = settings.connect.first().map_or_else(|| format!("{host}:{port}"), ToString::to_string);
         let tls = match base.scheme {
@@ -60,6 +63,7 @@ impl Connector {
             tls,
             limit: settings.connect_timeout,
             gauge,
+            places: Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS))),
         })))
     }
 }
@@ -81,23 +85,25 @@ impl Service<Uri> for Connector {
 
 impl Path {
     async fn open(&self) -> Result<Wire, Failed> {
-        let tcp = timeout(self.limit, self.reach())
+        let (tcp, place) = timeout(self.limit, self.reach())
             .await
             .map_err(|_elapsed| Failed::TimedOut { phase: Phase::Connect, limit: self.limit })??;
         let stream = match &self.tls {
             None => Stream::Plain(tcp),
             Some(tls) => Stream::Tls(Box::new(tls.handshake(tcp).await?)),
         };
-        Ok(Wire::new(stream, &self.gauge))
+        Ok(Wire::new(stream, &self.gauge, place))
     }
 
-    async fn reach(&self) -> Result<TcpStream, Failed> {
+    async fn reach(&self) -> Result<(TcpStream, Option<OwnedSemaphorePermit>), Failed> {
+        // Nobody closes this semaphore. While one waits here, the pool may offer a connection that came back.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let addresses = self.resolver.addresses().await?;
         let mut tcp = race(alternate(addresses)).await?;
         if let Some((proxy, target)) = &self.proxy {
             proxy.tunnel(&mut tcp, target).await?;
         }
-        Ok(tcp)
+        Ok((tcp, place))
     }
 }
 

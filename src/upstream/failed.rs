@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::body::{BodyError, BoxError};
+use crate::machine::descriptors;
 use crate::words::Side;
 
 /// Why a request has no answer.
@@ -128,6 +129,37 @@ impl Failed {
             },
         }
     }
+
+    /// What kind of failure it is, of [`Failed::KINDS`]: a label. None if it was the client's.
+    pub fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            _ if self.side() == Side::Client => return None,
+            Self::Body(_) | Self::Broken(_) => "broken",
+            Self::Certificate { .. } => "certificate",
+            Self::Connect { source, .. } if descriptors::is_exhausted(source) => "exhausted",
+            Self::Connect { .. } => "connect",
+            Self::Handshake { .. } => "handshake",
+            Self::ProxyBroken { .. } | Self::ProxyRefused { .. } => "proxy",
+            Self::Resolve { .. } => "dns",
+            Self::TimedOut { .. } => "timeout",
+            Self::Unexpected(_) => "unexpected",
+            Self::Untaken(_) => "untaken",
+        })
+    }
+
+    /// Every [`Failed::kind`] there is.
+    pub const KINDS: [&'static str; 10] = [
+        "broken",
+        "certificate",
+        "connect",
+        "dns",
+        "exhausted",
+        "handshake",
+        "proxy",
+        "timeout",
+        "unexpected",
+        "untaken",
+    ];
 
     /// Whose fault it is.
     pub fn side(&self) -> Side {

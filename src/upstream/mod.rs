@@ -84,6 +84,8 @@ pub struct UpstreamSettings {
     pub body_idle_timeout: Duration,
     /// How long an unused connection is kept.
     pub pool_idle_timeout: Duration,
+    /// How many connections there may be; who finds none waits for one within `connect_timeout`.
+    pub max_connections: usize,
     /// How many unused HTTP/1.1 connections are kept.
     pub pool_max_idle: usize,
     /// Which transfer codings an answer may have.

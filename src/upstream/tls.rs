@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::body::BoxError;
+use crate::machine;
 
 use super::{ExtraCa, Failed, Fault, Phase};
 
@@ -88,7 +89,7 @@ fn roots(extra: Option<&ExtraCa>) -> Result<RootCertStore, Fault> {
 fn add_extra(roots: &mut RootCertStore, extra: &ExtraCa) -> Result<(), Fault> {
     let (file, pem) = match extra {
         ExtraCa::File(file) => {
-            let pem = std::fs::read(file)
+            let pem = machine::file::read(file, MAX_PEM_BYTES)
                 .map_err(|error| Fault::CaFile { file: file.clone(), source: error.into() })?;
             (file.clone(), pem)
         }
@@ -106,3 +107,6 @@ fn add_extra(roots: &mut RootCertStore, extra: &ExtraCa) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+/// The bundle of a platform has some 250 KiB.
+const MAX_PEM_BYTES: usize = 4 * 1024 * 1024;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_rustls::client::TlsStream;
 
@@ -48,6 +49,7 @@ pub(super) struct Wire {
     write_error: Option<io::Error>,
     farewell: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -57,8 +59,9 @@ pub(super) enum Stream {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream, gauge: &Gauge) -> Self {
-        Self { stream, write_error: None, farewell: None, _counted: gauge.enter() }
+    /// `place` is given back when the connection is dropped.
+    pub(super) fn new(stream: Stream, gauge: &Gauge, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { stream, write_error: None, farewell: None, _counted: gauge.enter(), _place: place }
     }
 }
 

@@ -20,10 +20,10 @@ TIMEOUT = 30
 
 
 class Process:
-    """A child that is read while it runs and ended by its own id."""
+    """A child that is read while it runs and ended by its own id. `within`: a command that ends in executing it."""
 
-    def __init__(self, arguments, folder, environment=None):
-        self.arguments = [str(argument) for argument in arguments]
+    def __init__(self, arguments, folder, environment=None, within=()):
+        self.arguments = [str(argument) for argument in (*within, *arguments)]
         clean = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
         clean |= {"NO_PROXY": "*"} | (environment or {})
         self.child = subprocess.Popen(
@@ -87,7 +87,7 @@ class Process:
 class Proxy(Process):
     """`tollgate run` on ports of its own."""
 
-    def __init__(self, folder, connect, upstream_ca, config="", upstream=API, tables=None, environment=None):
+    def __init__(self, folder, connect, upstream_ca, config="", upstream=API, tables=None, environment=None, within=()):
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -106,7 +106,7 @@ class Proxy(Process):
         arguments += ["--listen", "127.0.0.1:0", "--listen-http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         if upstream_ca:
             arguments += ["--upstream-ca", upstream_ca]
-        super().__init__(arguments, folder, environment)
+        super().__init__(arguments, folder, environment, within)
         addresses = self._addresses(ports)
         self.https_address = addresses["https"]
         self.http_address = addresses["http"]

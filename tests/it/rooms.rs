@@ -10,6 +10,7 @@ use tollgate::admit::{Admittance, Doorman};
 use tollgate::cache::{self, Cache, CacheSettings, Disk};
 use tollgate::clock::Clock;
 use tollgate::gate::{ClaimSettings, CoreSettings, Gate, GateSettings, Mode, Rate, Scope};
+use tollgate::machine::Guard;
 use tollgate::metrics::Metrics;
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::{RewriteSettings, Rewriter};
@@ -74,6 +75,13 @@ impl Rooms {
         let (disk, disk_from) = disk.unzip();
         let api = https("webexapis.com");
         let legacy = https("api.ciscospark.com");
+        let spool = SpoolSettings {
+            dir: None,
+            room: SpoolRoom::Off,
+            max_files: 1024,
+            memory_bytes: 64 * 1024,
+            max_body: 110 * 1024 * 1024,
+        };
         Proxy {
             router: Router::new(RouterSettings {
                 upstream: api.clone(),
@@ -108,12 +116,8 @@ impl Rooms {
                 max_decoded_bytes: 64 * 1024 * 1024,
                 max_ratio: 200,
             }),
-            spool: Spool::new(SpoolSettings {
-                dir: None,
-                room: SpoolRoom::Off,
-                memory_bytes: 64 * 1024,
-                max_body: 110 * 1024 * 1024,
-            }),
+            spool: Spool::new(spool, Guard::off()),
+            guard: Guard::off(),
             replayer: Replayer::new(ReplaySettings { faults: true, throttled: true }, Instant::now()),
             transport,
             metrics: Arc::new(Metrics::new().unwrap()),

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tollgate::body::{Body, BodyError};
 use tollgate::clock::Clock;
 use tollgate::gate::{Glance, Level, Permit, Scope};
+use tollgate::machine::Guard;
 use tollgate::metrics::Gauges;
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::Outbound;
@@ -177,6 +178,7 @@ pub(crate) fn gauges(gate: Glance) -> Gauges {
         upstream_connections: 0.0,
         tls_handshake_failures: Vec::new(),
         panics: 0,
+        machine: Guard::off().glance(),
         certificate_not_after: None,
     }
 }

@@ -260,8 +260,8 @@
   });
 
   const REASONS = {
-    api: "429 passed on", deadline: "no turn in time", full: "line full", request: "bad request",
-    shutdown: "Tollgate ends", unlisted: "token not listed", upstream: "API unreachable",
+    api: "429 passed on", deadline: "no turn in time", full: "line full", overloaded: "memory short",
+    request: "bad request", shutdown: "Tollgate ends", unlisted: "token not listed", upstream: "API unreachable",
   };
   const showRefusals = (status) => {
     const rows = status.refusals.slice(0, 12).map((one) => ({

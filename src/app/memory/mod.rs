@@ -1,7 +1,6 @@
 //! What the gate has learned, as a file: a restart does not run into a wall that was known.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::gate::{Gate, GateView, Glance, Learned, Level, NodeKey, Rate, RoomKey};
+use crate::machine;
 use crate::route::{Access, Family};
 use crate::words::TenantId;
 
@@ -96,15 +96,12 @@ enum Unbelievable {
 }
 
 fn read(file: &std::path::Path) -> Result<Option<Known>, Unbelievable> {
-    let file = match File::open(file) {
-        Ok(file) => file,
+    let text = match machine::file::read(file, MAX_BYTES) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(Unbelievable::Large),
         Err(error) => return Err(error.into()),
     };
-    let mut text = Vec::new();
-    if file.take(MAX_BYTES + 1).read_to_end(&mut text)? > MAX_BYTES.try_into().unwrap_or(usize::MAX) {
-        return Err(Unbelievable::Large);
-    }
     #[derive(Deserialize)]
     struct Head {
         version: u32,
@@ -166,6 +163,9 @@ impl Known {
     /// Facts relative to now; families that this version has no name for are left out.
     fn learned(self, wall: SystemTime) -> Result<Vec<Learned>, Unbelievable> {
         let now = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        // It is later than when the file was written, whatever a clock that was set back says: nothing stays closed for
+        // longer than it was to be.
+        let now = now.max(self.saved_at);
         let mut learned = Vec::new();
         for gate in self.gates {
             learned.extend(gate.view(now)?.map(Learned::Gate));
@@ -257,7 +257,7 @@ const FILE: &str = "gates.json";
 const VERSION: u32 = 1;
 /// A gate takes less than 300 bytes: a file of ours never reaches the size at which it is not read.
 const MAX_GATES: usize = 10_000;
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// `gate.max_gate` is at most a day; jitter adds a second.
 const MAX_CLOSED_FOR: Duration = Duration::from_secs(24 * 3600 + 2);
 /// As long as the gate itself holds to a verdict that nothing confirms.

@@ -209,3 +209,16 @@ async fn a_directory_that_takes_no_file_stops_nothing() {
     last.keep();
     last.refresh();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_keeps_nothing_closed_for_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let last = memory(&dir, 7200);
+    last.gate.restore(everything());
+    last.keep();
+    let next = memory(&dir, 0);
+    next.recall();
+    let egress = next.gate.glance().egress;
+    assert!(egress.closed_for.is_some_and(|wait| wait <= Duration::from_secs(31)), "{egress:?}");
+    assert_eq!(egress.rate.per_second(), 2.5);
+}

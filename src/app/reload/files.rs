@@ -1,13 +1,13 @@
 //! Which files a configuration is made of, and whether one of them says something else than before.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 
 use crate::config::{Certificate, Config};
+use crate::machine;
 
 /// What each file held when it was looked at. Follows symbolic links, as the kubelet exchanges them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +58,9 @@ pub(super) fn named_in(config: &Config) -> Vec<(&'static str, PathBuf)> {
 
 fn content(file: &Path) -> Content {
     let mut context = digest::Context::new(&digest::SHA256);
-    let mut file = File::open(file).ok()?.take(MAX_BYTES);
+    // A pipe would be waited for.
+    let file = machine::file::open(file).ok()?;
+    let mut file = file.take(MAX_BYTES);
     let mut part = [0; 8192];
     loop {
         match file.read(&mut part).ok()? {

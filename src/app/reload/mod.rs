@@ -16,7 +16,7 @@ use crate::upstream::Client;
 use super::logs::Logs;
 use super::notify::{Stage, Supervisor};
 use super::tls::{Renewed, Shown};
-use super::{Fault, build};
+use super::{Fault, build, machine};
 
 mod files;
 
@@ -240,7 +240,7 @@ impl Shared {
         Ok(Ready {
             tenants: build::tenants(&config)?,
             gate: concerns_gate.then(|| build::gate(&config, &self.rooms.proxy.doorman)).transpose()?,
-            server: build::server(&server_limits(new, &self.started)),
+            server: build::server(&server_limits(new, &self.started), machine::shares(&self.started)),
             shown: shown.map(|shown| shown.renewed(&config, changed)).transpose()?,
             // Unchanged, it leaves alone what an operator has set meanwhile.
             level: changed.contains(&"log.level").then_some(new.log.level),

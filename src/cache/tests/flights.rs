@@ -378,3 +378,19 @@ async fn many_that_validate_together_ask_once() {
         assert_eq!(next(&mut body(follower.await.unwrap())).await, "kept");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_panics_with_its_slot_leaves_nobody_waiting_and_no_lock_behind() {
+    let world = Arc::new(World::webex());
+    let first = world.ask("a", "GET", ME, &[]).await;
+    let Lookup::Fetch(slot) = first.found else { panic!("nothing is kept") };
+    let follower = asks(&world, "a", ME);
+    yield_now().await;
+    let leader = tokio::spawn(async move {
+        let _slot = slot;
+        panic!("as asked");
+    });
+    assert!(leader.await.unwrap_err().is_panic());
+    let Lookup::Fetch(_) = follower.await.unwrap().found else { panic!("the follower leads now") };
+    world.cache.glance();
+}

@@ -21,6 +21,7 @@ pub(super) struct Resolver {
     port: u16,
     source: Source,
     clock: Clock,
+    limit: Duration,
     /// Held during a look-up, so that a hanging resolver occupies one thread and not one per request.
     memory: Mutex<Memory>,
 }
@@ -32,12 +33,14 @@ enum Source {
 }
 
 impl Resolver {
-    /// `connect` wins over the name; a host that is an address needs no look-up.
+    /// `connect` wins over the name; a host that is an address needs no look-up. A look-up may take `limit`, which leaves time to
+    /// connect to the last good address.
     pub(super) fn new(
         host: &str,
         port: u16,
         connect: &[SocketAddr],
         resolve: Resolve,
+        limit: Duration,
         clock: Clock,
     ) -> Result<Self, Fault> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -52,7 +55,7 @@ impl Resolver {
                 Resolve::System => Source::System,
             },
         };
-        Ok(Self { host: bare.to_owned(), port, source, clock, memory: Mutex::default() })
+        Ok(Self { host: bare.to_owned(), port, source, clock, limit, memory: Mutex::default() })
     }
 
     /// The addresses to try, at least one.
@@ -64,15 +67,17 @@ impl Resolver {
         let answer = match memory.recall(self.clock.now()) {
             Some(answer) => answer,
             None => {
-                let found = self.look_up().await;
+                let limit =
+                    if memory.knows(self.clock.now()) { self.limit.min(IMPATIENT) } else { self.limit };
+                let found = self.look_up(limit).await;
                 memory.settle(found, self.clock.now())
             }
         };
         answer.map_err(|reason| Failed::Resolve { host: self.host.clone(), source: reason.into() })
     }
 
-    async fn look_up(&self) -> Result<Vec<SocketAddr>, BoxError> {
-        let found = timeout(LOOK_UP_TIMEOUT, async {
+    async fn look_up(&self, limit: Duration) -> Result<Vec<SocketAddr>, BoxError> {
+        let found = timeout(limit, async {
             let found: Vec<SocketAddr> = match &self.source {
                 Source::Fixed(addresses) => addresses.clone(),
                 Source::System => tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect(),
@@ -96,6 +101,7 @@ fn past_hosts_file(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result
     let options = builder.options_mut();
     options.use_hosts_file = ResolveHosts::Never;
     options.negative_max_ttl = Some(FORGET_FAILURE);
+    options.positive_max_ttl = Some(TRUST_RECORD);
     options.cache_size = 16;
     builder.build()
 }
@@ -140,13 +146,21 @@ impl Memory {
 
     fn fall_back(&self, now: Instant, reason: &str) -> Answer {
         match &self.good {
-            Some((at, good)) if now.duration_since(*at) < KEEP_GOOD => Ok(good.clone()),
+            Some((_, good)) if self.knows(now) => Ok(good.clone()),
             _ => Err(reason.to_owned()),
         }
     }
+
+    /// Whether there is something to fall back on.
+    fn knows(&self, now: Instant) -> bool {
+        self.good.as_ref().is_some_and(|(at, _)| now.duration_since(*at) < KEEP_GOOD)
+    }
 }
 
-const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A name server that is silent costs a request no more than this, if the last good address is still known.
+const IMPATIENT: Duration = Duration::from_secs(1);
+/// An API that moved is found again, however long its records were to hold.
+const TRUST_RECORD: Duration = Duration::from_secs(60);
 /// Connections live long, so names are asked for seldom; a burst of new connections asks once.
 const TRUST_ANSWER: Duration = Duration::from_secs(5);
 /// SECURITY 2 allows 5 s at most.

@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::{Shared, SpoolRoom, size};
 
-/// A part of the spool's room, given back on drop.
+/// A file's place and a part of the spool's room, given back on drop.
 #[derive(Debug)]
 pub(super) struct Reserved {
     shared: Arc<Shared>,
@@ -20,6 +20,9 @@ pub(super) struct Reserved {
 
 impl Reserved {
     pub(super) fn take(shared: &Arc<Shared>, bytes: u64) -> Option<Self> {
+        let max_files = shared.settings.max_files;
+        let one_more = |files: usize| files.checked_add(1).filter(|files| *files <= max_files);
+        shared.files.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         let mut reserved = Self { shared: Arc::clone(shared), bytes: 0 };
         reserved.grow_to(bytes).then_some(reserved)
     }
@@ -41,6 +44,7 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.shared.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shared.files.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 
 use crate::body::{Body, BodyError};
+use crate::machine::{Guard, Overloaded};
 use crate::words::Side;
 
 use file::{Reserved, Writing, blocking};
@@ -26,6 +27,8 @@ pub struct SpoolSettings {
     pub dir: Option<PathBuf>,
     /// For all files together.
     pub room: SpoolRoom,
+    /// How many files there may be.
+    pub max_files: usize,
     /// Up to here a body stays in memory.
     pub memory_bytes: usize,
     /// The largest body that is taken at all, in bytes.
@@ -47,6 +50,9 @@ pub enum ReceiveError {
     /// It failed while it was read.
     #[error(transparent)]
     Body(BodyError),
+    /// It does not fit in memory, which is short.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// It is, or says that it is, larger than allowed.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(u64),
@@ -59,13 +65,17 @@ pub struct Spool(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     settings: SpoolSettings,
+    guard: Guard,
     held: AtomicU64,
+    files: AtomicUsize,
 }
 
 impl Spool {
-    /// A spool that holds nothing yet; no file is made before one is needed.
-    pub fn new(settings: SpoolSettings) -> Self {
-        Self(Arc::new(Shared { settings, held: AtomicU64::new(0) }))
+    /// A spool that holds nothing yet; no file is made before one is needed. `guard` says when there is no memory for
+    /// what does not fit in a buffer.
+    pub fn new(settings: SpoolSettings, guard: Guard) -> Self {
+        let shared = Shared { settings, guard, held: AtomicU64::new(0), files: AtomicUsize::new(0) };
+        Self(Arc::new(shared))
     }
 
     /// Bytes of the files that are held or promised now.
@@ -80,8 +90,8 @@ impl Spool {
     /// body's own.
     ///
     /// # Errors
-    /// `TooLarge` before a byte is read if `declared` says so, else once too much came; `Body` if the body failed or
-    /// was not as long as declared.
+    /// `TooLarge` before a byte is read if `declared` says so, else once too much came; `Overloaded` likewise, if it does
+    /// not fit in memory; `Body` if the body failed or was not as long as declared.
     pub async fn receive(&self, body: Body, declared: Option<u64>) -> Result<Parcel, ReceiveError> {
         let settings = &self.0.settings;
         if declared.is_some_and(|length| length > settings.max_body) {
@@ -89,6 +99,9 @@ impl Spool {
         }
         let mut intake = Intake { body, declared, received: 0, max_body: settings.max_body };
         let promised = declared.filter(|length| *length > size(settings.memory_bytes));
+        if promised.is_some() {
+            self.0.guard.admit_upload()?;
+        }
         let reserved = match promised {
             None => None,
             Some(length) => match Reserved::take(&self.0, length) {
@@ -103,6 +116,9 @@ impl Spool {
                 Some(data) => buffer.extend_from_slice(&data),
                 None => return Ok(Parcel::small(buffer.freeze())),
             }
+        }
+        if promised.is_none() {
+            self.0.guard.admit_upload()?;
         }
         self.to_file(intake, buffer, reserved).await
     }

@@ -7,12 +7,14 @@ use http_body_util::BodyExt;
 
 use super::file::BATCH_BYTES;
 use super::*;
+use crate::machine::{GuardSettings, Marks};
 
 const MEMORY: usize = 64 * 1024;
 const MAX_BODY: u64 = 4 * 1024 * 1024;
 
 fn spool(room: SpoolRoom) -> Spool {
-    Spool::new(SpoolSettings { dir: None, room, memory_bytes: MEMORY, max_body: MAX_BODY })
+    let settings = SpoolSettings { dir: None, room, max_files: 8, memory_bytes: MEMORY, max_body: MAX_BODY };
+    Spool::new(settings, Guard::off())
 }
 
 fn bytes(length: usize) -> Bytes {
@@ -172,12 +174,14 @@ async fn the_largest_body_is_bounded_while_it_streams_too() {
 
 #[tokio::test]
 async fn a_directory_that_cannot_be_written_means_sending_once() {
-    let spool = Spool::new(SpoolSettings {
+    let settings = SpoolSettings {
         dir: Some("/nonexistent/spool".into()),
         room: SpoolRoom::Bytes(MAX_BODY),
+        max_files: 8,
         memory_bytes: MEMORY,
         max_body: MAX_BODY,
-    });
+    };
+    let spool = Spool::new(settings, Guard::off());
     check_once(&spool, 100_000, None).await;
     check_once(&spool, 100_000, Some(100_000)).await;
     assert_eq!(settled(&spool).await, 0);
@@ -200,5 +204,46 @@ async fn a_disk_that_fills_up_means_sending_the_rest_once() {
     let whole = [data, rest].concat();
     assert_eq!(read(parcel.attempt().unwrap()).await, whole);
     drop(parcel);
+    assert_eq!(settled(&spool).await, 0);
+}
+
+#[tokio::test]
+async fn more_files_than_there_may_be_means_sending_once() {
+    let spool = spool(SpoolRoom::Bytes(MAX_BODY));
+    let data = bytes(100_000);
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let parcel = spool.receive(chunked(&data, MEMORY, None), Some(100_000)).await.unwrap();
+        assert!(parcel.is_repeatable());
+        held.push(parcel);
+    }
+    check_once(&spool, 100_000, None).await;
+    check_once(&spool, 100_000, Some(100_000)).await;
+    held.clear();
+    let parcel = spool.receive(chunked(&data, MEMORY, None), None).await.unwrap();
+    assert!(parcel.is_repeatable(), "a file that is gone makes room");
+}
+
+#[tokio::test]
+async fn only_what_does_not_fit_in_memory_is_refused_while_that_is_short() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("memory.max"), "1000").unwrap();
+    std::fs::write(dir.path().join("memory.current"), "750").unwrap();
+    let marks = Marks { uploads: 70, requests: 80 };
+    let guard = Guard::new(GuardSettings { marks, limit: None, cgroup: Some(dir.path().to_owned()) });
+    guard.look();
+    let room = SpoolRoom::Bytes(MAX_BODY);
+    let settings = SpoolSettings { dir: None, room, max_files: 8, memory_bytes: MEMORY, max_body: MAX_BODY };
+    let spool = Spool::new(settings, guard);
+    for (length, is_taken) in [(0, true), (MEMORY, true), (MEMORY + 1, false), (1_000_000, false)] {
+        let data = bytes(length);
+        for declared in [None, Some(size(length))] {
+            let outcome = spool.receive(chunked(&data, 10_000, None), declared).await;
+            match outcome {
+                Ok(_) => assert!(is_taken, "{length} {declared:?}"),
+                Err(error) => assert!(!is_taken && matches!(error, ReceiveError::Overloaded(_)), "{length}"),
+            }
+        }
+    }
     assert_eq!(settled(&spool).await, 0);
 }

@@ -165,6 +165,7 @@ pub(super) fn settings(address: SocketAddr, ca: &Ca) -> UpstreamSettings {
         write_timeout: limit,
         body_idle_timeout: limit,
         pool_idle_timeout: limit,
+        max_connections: 64,
         pool_max_idle: 8,
         codings: Codings::Chunked,
     }
