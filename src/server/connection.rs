@@ -24,6 +24,7 @@ use super::activity::{Activity, Expiry, Reads, Unread, Watched};
 use super::drain::Drain;
 use super::exchange::{Left, Outgoing, Returned, discard, unless_stalled};
 use super::handshake::HandshakeFailure;
+use super::pace::{Pace, paced};
 use super::tls::Tls;
 use super::{Arrival, Handler, ServerSettings, Shared};
 use crate::body::Body;
@@ -47,7 +48,7 @@ impl Connection {
         // Small answers must not wait for the acknowledgement of earlier ones; without the option they only do.
         socket.set_nodelay(true).unwrap_or_default();
         let activity = Activity::new(&self.settings);
-        let watched = Watched { socket, activity: activity.clone(), reads: Reads::BeginHead };
+        let watched = Watched::new(socket, activity.clone());
         let Some(tls) = tls else {
             return self.http1(watched, Scheme::Http, activity).await;
         };
@@ -157,8 +158,8 @@ impl Connection {
             let returned = Returned::default();
             let waits_for_continue = request.headers().contains_key(EXPECT);
             let request = request.map(|incoming| {
-                let body = Body::received(incoming, Side::Client);
-                let body = body.with_idle_timeout(Side::Client, settings.body_idle_timeout);
+                let pace = Pace::new(settings.body_idle_timeout, settings.min_rate);
+                let body = paced(Body::received(incoming, Side::Client), pace, activity.clone());
                 returned.lend(body, in_progress.clone())
             });
             let mut response = handler(Arrival { scheme, peer, version }, request).await;
@@ -167,16 +168,19 @@ impl Connection {
             if streams.is_none() && drain.has_begun() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            match (returned.finish(limit).await, streams) {
-                (Left::Nothing, _) | (Left::Elsewhere, Some(_)) => {}
-                (Left::Rest(body), Some(streams)) => streams.discard(body),
-                (Left::Elsewhere | Left::Rest(_), None) => {
+            let left = returned.finish(limit).await;
+            let Some(streams) = streams else {
+                if !matches!(left, Left::Nothing) {
                     // hyper reads no more of it, and closes the connection after the answer.
                     activity.set_unread(Unread::Rest);
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
+                return Ok(response.map(|body| Outgoing::new(body, in_progress)));
+            };
+            if let Left::Rest(body) = left {
+                streams.discard(body);
             }
-            Ok(response.map(|body| Outgoing::new(body, in_progress)))
+            Ok(response.map(|body| Outgoing::new(body, in_progress).handed_to(activity)))
         })
     }
 
