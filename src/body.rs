@@ -1,5 +1,6 @@
 //! The one body type that every room passes on, and what can go wrong while it flows.
 
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -36,6 +37,9 @@ pub enum BodyError {
     /// More bytes than a body may have.
     #[error("the body is larger than {0} bytes")]
     TooLarge(u64),
+    /// Bytes came, but too few for the time that was waited for them.
+    #[error("the {0} sent less than {1} bytes a second")]
+    TooSlow(Side, NonZeroU32),
 }
 
 /// A request or response body: bytes and trailers, streamed, never collected unless a room says so.

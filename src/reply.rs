@@ -243,7 +243,9 @@ fn body_meaning(error: &BodyError) -> (StatusCode, &'static str) {
         BodyError::Cache(_) | BodyError::Spool(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error")
         }
-        BodyError::Stalled(..) => (StatusCode::REQUEST_TIMEOUT, "http_request_error"),
+        BodyError::Stalled(..) | BodyError::TooSlow(..) => {
+            (StatusCode::REQUEST_TIMEOUT, "http_request_error")
+        }
         BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "http_request_error"),
     }
 }

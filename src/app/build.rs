@@ -80,6 +80,7 @@ pub(super) fn server(limits: &config::Limits, shares: Shares) -> ServerSettings 
         idle_timeout: limits.idle_timeout,
         body_idle_timeout: limits.body_idle_timeout,
         write_stall_timeout: limits.write_stall_timeout,
+        min_rate: limits.min_rate.and_then(NonZeroU32::new),
         max_header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
         max_fields: count(limits.fields),
         h2_max_header_list_bytes: u32::try_from(limits.h2_header_bytes).unwrap_or(u32::MAX),

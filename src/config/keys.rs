@@ -301,6 +301,9 @@ section! {
         body_idle_timeout: Duration = Lasting(MILLI, HOUR), "20s";
         /// Longest time in which a client takes nothing of its answer.
         write_stall_timeout: Duration = Lasting(MILLI, HOUR), "30s";
+        /// Fewest bytes per second of a request's body or an answer, on average over the time in which the client is
+        /// waited for; a client that falls behind has as long as it may be silent. "": any rate.
+        min_rate: Option<u32> = Optional(Number(1, 1_000_000)), "500";
         /// Most bytes of an unwanted body that are read so that the connection can be kept.
         drain_bytes: u64 = Size(0, 16 << 20), "64KiB";
         /// Most tenants remembered, and most gates of theirs; the one idle longest is forgotten.

@@ -1,5 +1,6 @@
 //! What a connection is doing and until when it may: the deadlines of every phase, in one place.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -9,6 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::chatter::Chatter;
+use super::pace::Pace;
 
 /// One connection's phase, told by its socket, its requests and its answers.
 #[derive(Debug)]
@@ -23,7 +27,10 @@ pub(super) struct Activity {
 struct State {
     open: usize,
     quiet: Quiet,
-    write_blocked_at: Option<Instant>,
+    writing: Pace,
+    chatter: Chatter,
+    tails: BTreeMap<u64, Instant>,
+    last_tail: u64,
     unread: Unread,
 }
 
@@ -57,8 +64,10 @@ pub(super) enum Expiry {
 impl Activity {
     pub(super) fn new(settings: &super::ServerSettings) -> Arc<Self> {
         let quiet = Quiet::Head { by: after(settings.header_timeout) };
+        let writing = Pace::new(settings.write_stall_timeout, settings.min_rate);
+        let (chatter, tails, unread) = (Chatter::new(Instant::now()), BTreeMap::new(), Unread::Nothing);
         Arc::new(Self {
-            state: Mutex::new(State { open: 0, quiet, write_blocked_at: None, unread: Unread::Nothing }),
+            state: Mutex::new(State { open: 0, quiet, writing, chatter, tails, last_tail: 0, unread }),
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
             write_stall_timeout: settings.write_stall_timeout,
@@ -77,8 +86,20 @@ impl Activity {
 
     /// A request began; it is in progress until the guard and its clones are gone.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<InProgress> {
-        self.state().open += 1;
+        let mut state = self.state();
+        state.open += 1;
+        state.chatter.request();
+        drop(state);
         Arc::new(InProgress(self.clone()))
+    }
+
+    /// The end of an answer was handed to the connection; until the guard is gone its client has not taken it.
+    pub(super) fn hand_tail(self: &Arc<Self>) -> Tail {
+        let mut state = self.state();
+        state.last_tail += 1;
+        let number = state.last_tail;
+        state.tails.insert(number, Instant::now());
+        Tail { activity: self.clone(), number }
     }
 
     /// No request is open.
@@ -130,11 +151,21 @@ impl Activity {
             Quiet::Head { by } => (by, Some(Expiry::Stalled)),
             Quiet::Idle { by } => (by, Some(Expiry::Idle)),
         };
-        let stall = state.write_blocked_at.map(|at| at + self.write_stall_timeout);
-        match stall {
+        let tail = state.tails.values().next().map(|handed_at| *handed_at + self.write_stall_timeout);
+        match state.writing.deadline().into_iter().chain(tail).min() {
             Some(by) if by < quiet.0 => (by, Some(Expiry::Stalled)),
             _ => quiet,
         }
+    }
+
+    /// A frame of a request's body was read.
+    pub(super) fn body_read(&self, bytes: usize) {
+        self.state().chatter.body(bytes);
+    }
+
+    /// A piece of an answer was handed to the connection.
+    pub(super) fn answer_handed(&self, bytes: usize) {
+        self.state().chatter.answer(bytes);
     }
 
     fn bytes_read(&self) {
@@ -145,11 +176,11 @@ impl Activity {
     }
 
     fn write_blocked(&self) {
-        self.state().write_blocked_at.get_or_insert_with(Instant::now);
+        self.state().writing.waits(Instant::now());
     }
 
-    fn written(&self) {
-        self.state().write_blocked_at = None;
+    fn written(&self, bytes: usize) {
+        self.state().writing.moved(bytes, Instant::now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -171,6 +202,21 @@ impl Drop for InProgress {
     }
 }
 
+/// The end of an HTTP/2 answer that the client's window may not let out yet.
+///
+/// The task of its stream is over by then, so nothing but the connection is left to end when it is never taken.
+#[derive(Debug)]
+pub(super) struct Tail {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.activity.state().tails.remove(&self.number);
+    }
+}
+
 /// Which reads end the idle time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reads {
@@ -186,13 +232,18 @@ pub(super) struct Watched<S> {
     pub(super) socket: S,
     pub(super) activity: Arc<Activity>,
     pub(super) reads: Reads,
+    read_at_once: usize,
 }
 
 impl<S> Watched<S> {
+    pub(super) fn new(socket: S, activity: Arc<Activity>) -> Self {
+        Self { socket, activity, reads: Reads::BeginHead, read_at_once: 0 }
+    }
+
     fn note(&self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Pending => self.activity.write_blocked(),
-            Poll::Ready(_) => self.activity.written(),
+            Poll::Ready(written) => self.activity.written(*written.as_ref().unwrap_or(&0)),
         }
     }
 }
@@ -203,10 +254,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.read_at_once >= READ_AT_ONCE {
+            self.read_at_once = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if self.reads == Reads::BeginHead && buf.filled().len() > before {
-            self.activity.bytes_read();
+        let bytes = buf.filled().len().saturating_sub(before);
+        self.read_at_once = if read.is_pending() { 0 } else { self.read_at_once.saturating_add(bytes) };
+        match self.reads {
+            Reads::BeginHead if bytes > 0 => self.activity.bytes_read(),
+            Reads::MeanNothing if !self.activity.state().chatter.take(bytes, Instant::now) => {
+                return Poll::Ready(Err(io::Error::other("it says too much about nothing")));
+            }
+            Reads::BeginHead | Reads::MeanNothing => {}
         }
         read
     }
@@ -248,5 +310,7 @@ fn after(duration: Duration) -> Instant {
     now.checked_add(duration).unwrap_or(now + Duration::from_secs(24 * 60 * 60))
 }
 
+/// Then other connections have their turn: some 2,000 of the smallest frames, a millisecond's work.
+const READ_AT_ONCE: usize = 32 * 1024;
 /// A busy connection is looked at this often, should an end go unnoticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

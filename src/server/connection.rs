@@ -23,6 +23,7 @@ use super::activity::{Activity, Expiry, Reads, Unread, Watched};
 use super::drain::Drain;
 use super::exchange::{Left, Outgoing, Returned, discard, unless_stalled};
 use super::handshake::HandshakeFailure;
+use super::pace::{Pace, paced};
 use super::strict::Strict;
 use super::tls::Tls;
 use super::{Arrival, Handler, ServerSettings, Shared};
@@ -48,7 +49,7 @@ impl Connection {
         socket.set_nodelay(true).unwrap_or_default();
         let Some(tls) = tls else { return self.serve_plain(socket).await };
         let activity = Activity::new(&self.settings);
-        let watched = Watched { socket, activity: activity.clone(), reads: Reads::BeginHead };
+        let watched = Watched::new(socket, activity.clone());
         let accepting = TlsAcceptor::from(tls.config()).accept(watched);
         let failure = match timeout(self.settings.handshake_timeout, accepting).await {
             Ok(Ok(mut stream)) => {
@@ -71,7 +72,7 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let activity = Activity::new(&self.settings);
-        let watched = Watched { socket, activity: activity.clone(), reads: Reads::BeginHead };
+        let watched = Watched::new(socket, activity.clone());
         self.http1(watched, Scheme::Http, activity).await;
     }
 
@@ -177,29 +178,32 @@ impl Connection {
             let returned = Returned::default();
             let waits_for_continue = request.headers().contains_key(EXPECT);
             let request = request.map(|incoming| {
-                let body = Body::received(incoming, Side::Client);
-                let body = body.with_idle_timeout(Side::Client, settings.body_idle_timeout);
+                let pace = Pace::new(settings.body_idle_timeout, settings.min_rate);
+                let body = paced(Body::received(incoming, Side::Client), pace, activity.clone());
                 returned.lend(body, in_progress.clone())
             });
             let mut response = handler(Arrival { scheme, peer, version }, request).await;
+            // The version is ours and not an upstream's: at HTTP/1.0 a body of unknown length would end with the
+            // connection, and one that broke off would look whole. hyper lowers it for a client that speaks no other.
+            *response.version_mut() = Version::HTTP_11;
             // To read on would tell the client to send what it rather would not.
             let limit = if waits_for_continue { 0 } else { settings.max_drain_bytes };
             if streams.is_none() && drain.has_begun() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            match (returned.finish(limit).await, streams) {
-                (Left::Nothing, _) | (Left::Elsewhere, Some(_)) => {}
-                (Left::Rest(body), Some(streams)) => streams.discard(body),
-                (Left::Elsewhere | Left::Rest(_), None) => {
+            let left = returned.finish(limit).await;
+            let Some(streams) = streams else {
+                if !matches!(left, Left::Nothing) {
                     // hyper reads no more of it, and closes the connection after the answer.
                     activity.set_unread(Unread::Rest);
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
+                return Ok(response.map(|body| Outgoing::new(body, in_progress)));
+            };
+            if let Left::Rest(body) = left {
+                streams.discard(body);
             }
-            // The version is ours and not an upstream's: at HTTP/1.0 a body of unknown length would end with the
-            // connection, and one that broke off would look whole. hyper lowers it for a client that speaks no other.
-            *response.version_mut() = Version::HTTP_11;
-            Ok(response.map(|body| Outgoing::new(body, in_progress)))
+            Ok(response.map(|body| Outgoing::new(body, in_progress).handed_to(activity)))
         })
     }
 

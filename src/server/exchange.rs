@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::activity::InProgress;
+use super::activity::{Activity, InProgress, Tail};
 use crate::body::{Body, BodyError};
 
 /// Where a request body goes when the handler drops it unread.
@@ -150,11 +150,17 @@ pub(super) struct Outgoing {
     body: Body,
     rest: Bytes,
     in_progress: Option<Arc<InProgress>>,
+    connection: Option<Arc<Activity>>,
 }
 
 impl Outgoing {
     pub(super) fn new(body: Body, in_progress: Arc<InProgress>) -> Self {
-        Self { body, rest: Bytes::new(), in_progress: Some(in_progress) }
+        Self { body, rest: Bytes::new(), in_progress: Some(in_progress), connection: None }
+    }
+
+    /// Has an HTTP/2 connection know what is handed to it, and when the end of it has been taken.
+    pub(super) fn handed_to(self, connection: Arc<Activity>) -> Self {
+        Self { connection: Some(connection), ..self }
     }
 
     fn next_piece(&mut self) -> Bytes {
@@ -188,10 +194,16 @@ impl HttpBody for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         note_handed(None);
-        let piece = ready!(self.poll_piece(cx));
+        let mut piece = ready!(self.poll_piece(cx));
+        if let (Some(activity), Some(Ok(frame))) = (&self.connection, &piece) {
+            activity.answer_handed(frame.data_ref().map_or(0, Bytes::len));
+        }
         // The request ends here and not when hyper drops the body: the end must be seen before the connection is.
         if self.is_end_stream() || !matches!(piece, Some(Ok(_))) {
             self.in_progress = None;
+            if let Some(activity) = self.connection.take() {
+                piece = piece.map(|frame| frame.map(|frame| held(frame, &activity)));
+            }
         }
         note_handed(Some(Instant::now()));
         Poll::Ready(piece)
@@ -208,6 +220,22 @@ impl HttpBody for Outgoing {
             None => SizeHint::new(),
         }
     }
+}
+
+/// The last bytes of an answer, and what tells that they are gone: written, or dropped with their stream.
+struct Last {
+    bytes: Bytes,
+    _tail: Tail,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn held(frame: Frame<Bytes>, activity: &Arc<Activity>) -> Frame<Bytes> {
+    frame.map_data(|bytes| Bytes::from_owner(Last { bytes, _tail: activity.hand_tail() }))
 }
 
 tokio::task_local! {

@@ -2,11 +2,13 @@
 
 mod activity;
 pub mod ca;
+mod chatter;
 mod connection;
 pub mod drain;
 mod exchange;
 mod fault;
 mod handshake;
+mod pace;
 mod pem;
 mod settings;
 mod strict;

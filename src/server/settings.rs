@@ -1,5 +1,6 @@
 //! The bounds of the way in: how many, how large, how long.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Limits and deadlines of one listener. Each can be set; [`ServerSettings::recommended`] says what is safe.
@@ -17,6 +18,8 @@ pub struct ServerSettings {
     pub body_idle_timeout: Duration,
     /// A client that takes none of the bytes waiting for it.
     pub write_stall_timeout: Duration,
+    /// Bytes per second of a body or an answer, on average over the time in which the client is waited for.
+    pub min_rate: Option<NonZeroU32>,
     /// The head of an HTTP/1 request, request line included.
     pub max_header_bytes: usize,
     /// Header fields of a request, in both versions of HTTP.
@@ -53,6 +56,8 @@ impl ServerSettings {
             idle_timeout: Duration::from_secs(300),
             body_idle_timeout: Duration::from_secs(20),
             write_stall_timeout: Duration::from_secs(30),
+            // Apache's mod_reqtimeout; IIS and Kestrel ask for 240.
+            min_rate: NonZeroU32::new(500),
             max_header_bytes: 32 * 1024,
             max_fields: 64,
             h2_max_header_list_bytes: 8 * 1024,

@@ -165,7 +165,10 @@ impl Failed {
     pub fn side(&self) -> Side {
         match self {
             Self::Body(
-                BodyError::Broken(side, _) | BodyError::Garbled(side, _) | BodyError::Stalled(side, _),
+                BodyError::Broken(side, _)
+                | BodyError::Garbled(side, _)
+                | BodyError::Stalled(side, _)
+                | BodyError::TooSlow(side, _),
             ) => *side,
             Self::Body(BodyError::TooLarge(_)) => Side::Client,
             _ => Side::Upstream,

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from abuse import Field, Neighbour
 from sim import OURS, Sim
 from world import BINARY, Bot, Proxy
 
@@ -122,3 +123,21 @@ def direct(sim, token):
     bot = Bot(sim.http, token)
     bot.session.headers.update(OURS)
     return bot
+
+
+@pytest.fixture(scope="module")
+def field(shared_sim, folder, request):
+    """A proxy whose patience is short, with a neighbour who works through all that is done to it."""
+    patience = {name: "1s" for name in ("header_timeout", "body_idle_timeout", "write_stall_timeout")}
+    tables = {"gate": {"start_rate": 1_000_000}, "limits": patience | {"handshake_timeout": "2s", "idle_timeout": "3s"}}
+    shared_sim.person("neighbour")
+    shared_sim.person("attacker")
+    content = shared_sim.upload("neighbour", shared_sim.room("neighbour"), "logo.png", "image/png", 20_000)
+    proxy = Proxy(folder("field"), shared_sim.https_address, shared_sim.ca, tables=tables)
+    neighbour = Neighbour(proxy, "neighbour", content)
+    field = Field(shared_sim, proxy, neighbour)
+    yield field
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(field.table())
+    neighbour.stop()
+    proxy.stop()

@@ -312,6 +312,7 @@ const LIVE: &[&str] = &[
     "limits.header_bytes",
     "limits.header_timeout",
     "limits.idle_timeout",
+    "limits.min_rate",
     "limits.streams",
     "limits.write_stall_timeout",
     "listen.tls.cert_file",

@@ -118,3 +118,38 @@ async fn a_body_that_stops_is_given_up() {
     assert!(answer.contains("the client sent nothing for 300ms"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_body_that_drips_is_given_up_though_it_never_stops() {
+    let world = world(brisk(), "http", echo).await;
+    let (mut reader, mut writer) = world.tcp().await.into_split();
+    let begun_at = Instant::now();
+    writer.write_all(b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n").await.unwrap();
+    let dripping = tokio::spawn(async move {
+        while writer.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(brisk().body_idle_timeout / 6).await;
+        }
+    });
+    let answer = answer(&mut reader).await;
+    assert!(answer.contains("the client sent less than 500 bytes a second"), "{answer}");
+    assert_about(begun_at.elapsed(), brisk().body_idle_timeout);
+    dripping.abort();
+}
+
+#[tokio::test]
+async fn the_end_of_an_http2_answer_must_be_taken_too() {
+    let world = world(brisk(), "https", echo).await;
+    let stream = world.tls("localhost", &["h2"]).await;
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut h2, connection) =
+        builder.initial_stream_window_size(1).handshake(TokioIo::new(stream)).await.unwrap();
+    let client = tokio::spawn(connection);
+    let begun_at = Instant::now();
+    let unread = h2.send_request(get("/")).await.unwrap();
+    // Other requests go on meanwhile, and do not keep the connection open.
+    assert!(h2.send_request(get("/")).await.is_ok());
+    world.until_at_most(0).await;
+    assert!(begun_at.elapsed() >= brisk().write_stall_timeout);
+    drop(unread);
+    client.abort();
+}
