@@ -23,7 +23,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("moka", &["cache"]),
     ("prometheus", &["metrics"]),
     ("rcgen", &["server", "sim"]),
-    ("rustix", &["cli", "machine"]),
+    ("rustix", &["cli", "machine", "upstream"]),
     ("rustls", &["app", "config", "demo", "doctor", "server", "sim", "upstream"]),
     ("rustls_native_certs", &["upstream"]),
     ("sfv", &["cache"]),

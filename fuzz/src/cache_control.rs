@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 use tollgate::admit::{Admittance, Doorman, Pass};
 use tollgate::body::Body;
-use tollgate::cache::{Cache, Lookup, Mode, Note, Settled, Slot};
+use tollgate::cache::{Cache, Carries, Lookup, Mode, Note, Settled, Slot};
 use tollgate::clock::Clock;
 use tollgate::route::{Kind, Route};
 use tollgate::words::Scheme;
@@ -139,7 +139,8 @@ impl World {
     }
 
     async fn look(&self, head: &Parts, pass: &Pass) -> Look {
-        let (response, note, slot) = match self.cache.lookup(&self.route, pass, head, Duration::ZERO).await {
+        let asked = (head, Carries::Nothing);
+        let (response, note, slot) = match self.cache.lookup(&self.route, pass, asked, Duration::ZERO).await {
             Lookup::Fetch(slot) | Lookup::Prove(slot) => (None, None, Some(slot)),
             Lookup::Ready(response, note) => (Some(response), Some(note), None),
             Lookup::Stale(response, note, slot) => (Some(response), Some(note), Some(slot)),

@@ -18,7 +18,9 @@ use tollgate::rewrite::Outbound;
 use tollgate::route::Kind;
 use tollgate::server::drain::Drain;
 use tollgate::server::{Server, ServerSettings};
-use tollgate::upstream::{Answer, Client, Failed, ProxyChoice, Resolve, Transport, UpstreamSettings};
+use tollgate::upstream::{
+    Answer, Client, Codings, Failed, ProxyChoice, Resolve, Transport, UpstreamSettings,
+};
 use tollgate::words::{Base, Scheme};
 
 use super::rooms::proxy;
@@ -102,6 +104,8 @@ fn client(upstream: SocketAddr) -> Client {
         body_idle_timeout: PATIENCE,
         pool_idle_timeout: PATIENCE,
         pool_max_idle: 1,
+        max_connections: 1,
+        codings: Codings::Chunked,
     };
     Client::new(&settings, Clock::system()).unwrap()
 }

@@ -10,6 +10,7 @@ use tollgate::admit::{Admittance, Doorman};
 use tollgate::cache::{self, Cache, CacheSettings};
 use tollgate::clock::Clock;
 use tollgate::gate::{ClaimSettings, CoreSettings, Gate, GateSettings, Rate, Scope};
+use tollgate::machine::Guard;
 use tollgate::metrics::Metrics;
 use tollgate::proxy::Proxy;
 use tollgate::rewrite::{RewriteSettings, Rewriter};
@@ -29,18 +30,21 @@ pub(crate) const MAX_GATE: Duration = Duration::from_secs(3600);
 /// The path. Whoever takes it lets `gate.run()` run beside it.
 pub(crate) fn proxy<T: Transport>(kind: Kind, transport: T) -> Proxy<T> {
     let clock = Clock::system();
+    let spool = SpoolSettings {
+        dir: None,
+        room: SpoolRoom::Off,
+        max_files: 1,
+        memory_bytes: 64 * 1024,
+        max_body: 1024 * 1024,
+    };
     Proxy {
         router: router(kind),
         doorman: Doorman::new(b"a key for tests", &[], Admittance::Any),
         cache: cache(cache::Mode::Off, clock.clone()),
         gate: gate(),
         rewriter: rewriter(),
-        spool: Spool::new(SpoolSettings {
-            dir: None,
-            room: SpoolRoom::Off,
-            memory_bytes: 64 * 1024,
-            max_body: 1024 * 1024,
-        }),
+        spool: Spool::new(spool, Guard::off()),
+        guard: Guard::off(),
         replayer: Replayer::new(ReplaySettings { faults: false, throttled: false }, Instant::now()),
         transport,
         metrics: Arc::clone(&METRICS),

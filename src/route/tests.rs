@@ -132,7 +132,7 @@ fn a_method_has_at_most_32_bytes() {
 fn a_value_is_not_padded() {
     for value in [" Bearer t", "Bearer t ", "\tBearer t", "Bearer t\t"] {
         let request = Request::builder()
-            .version(http::Version::HTTP_2)
+            .version(Version::HTTP_2)
             .uri("/v1/rooms")
             .header("host", "localhost")
             .header("authorization", value);

@@ -1,6 +1,7 @@
 //! Decides how one request is sent over the pooled connections, and what its failure means.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use super::framing::{self, Framing};
 use super::interim::Interim;
 use super::receiving::{Ending, Received, Suspicious};
 use super::sending::{Sending, Watched};
-use super::wire::Gauge;
+use super::wire::{Gauge, Unasked};
 use super::{Answer, Codings, Failed, Fault, Phase, Transport, UpstreamSettings};
 
 /// The network's way to the API: pooled connections, HTTP/2 where the API offers it. Cloning is cheap.
@@ -292,8 +293,11 @@ fn is_untaken(cause: &(dyn Error + 'static)) -> bool {
     let is_refused = |error: &h2::Error| {
         error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
     };
+    // The source of an io::Error is that of the error within, never the error within itself.
+    let is_unasked = |error: &io::Error| error.get_ref().is_some_and(|within| within.is::<Unasked>());
     cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
         || cause.downcast_ref::<h2::Error>().is_some_and(is_refused)
+        || cause.downcast_ref::<io::Error>().is_some_and(is_unasked)
 }
 
 /// Webex answers with some 2 kB of fields.

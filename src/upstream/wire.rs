@@ -1,4 +1,5 @@
-//! Decides how bytes move on one upstream connection: an answer that came before the connection broke is still read.
+//! Decides how bytes move on one upstream connection: an answer that came before the connection broke is still read, and
+//! bytes that nobody asked for are nobody's answer.
 
 use std::io;
 use std::pin::Pin;
@@ -8,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -43,9 +45,14 @@ impl Drop for Counted {
 /// An API that refuses an upload half-way answers, closes, and resets what still arrives. Writing then fails while
 /// the answer waits to be read, and hyper would report the failed write. So a failed write is kept back, later bytes
 /// go nowhere, and reading goes on until the end, which then is that error.
+///
+/// Bytes that an HTTP/1.1 upstream sends on an idle connection would be taken for the answer to the next request, which
+/// may be another tenant's (SECURITY 1, row 4). hyper closes such a connection as soon as it is told of them; what the
+/// kernel holds and has not told of is looked for before each request but the first.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Stream,
+    last: Last,
     write_error: Option<io::Error>,
     farewell: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
@@ -58,11 +65,63 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What was done last: a request's head that follows something read begins another exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Read,
+    Written,
+}
+
+/// The upstream has said something on an idle connection, or closed it: the request was not written.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the upstream sent bytes that nobody asked for, or closed the connection, before the request was written"
+)]
+pub(super) struct Unasked;
+
 impl Wire {
     /// `place` is given back when the connection is dropped.
     pub(super) fn new(stream: Stream, gauge: &Gauge, place: Option<OwnedSemaphorePermit>) -> Self {
-        Self { stream, write_error: None, farewell: None, _counted: gauge.enter(), _place: place }
+        Self {
+            stream,
+            last: Last::Written,
+            write_error: None,
+            farewell: None,
+            _counted: gauge.enter(),
+            _place: place,
+        }
     }
+
+    /// # Errors
+    /// [`Unasked`], if `bytes` are the first of a request and the upstream has spoken first.
+    fn before_writing(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let begins = self.last == Last::Read && begins_request(bytes);
+        if begins && self.stream.has_unread() {
+            return Err(io::Error::other(Unasked));
+        }
+        self.last = Last::Written;
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// Whether the kernel holds bytes, or the end of the stream, that nobody has read.
+    fn has_unread(&self) -> bool {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            // Over HTTP/2 every answer names its request.
+            Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => return false,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        recv(tcp, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok()
+    }
+}
+
+/// Whether a write is a request's head: hyper begins no head in the middle of one. Bytes of a body that look like one cost
+/// no more than a connection.
+fn begins_request(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.ends_with(b" HTTP/1.1\r")
 }
 
 impl Connection for Wire {
@@ -88,9 +147,9 @@ impl AsyncRead for Wire {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
         })?;
-        if buf.filled().len() == before
-            && let Some(error) = self.write_error.take()
-        {
+        if buf.filled().len() > before {
+            self.last = Last::Read;
+        } else if let Some(error) = self.write_error.take() {
             return Poll::Ready(Err(error));
         }
         Poll::Ready(Ok(()))
@@ -115,6 +174,7 @@ impl AsyncWrite for Wire {
         if self.write_error.is_some() {
             return Poll::Ready(Ok(buf.len()));
         }
+        self.before_writing(buf)?;
         let outcome = match &mut self.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, buf),
@@ -131,6 +191,7 @@ impl AsyncWrite for Wire {
         if self.write_error.is_some() {
             return Poll::Ready(Ok(all));
         }
+        self.before_writing(bufs.first().map(|buf| &**buf).unwrap_or_default())?;
         let outcome = match &mut self.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(cx, bufs),
