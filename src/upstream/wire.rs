@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::client::TlsStream;
 
+use super::seat::Line;
+
 /// Counts open connections.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gauge(Arc<AtomicUsize>);
@@ -47,6 +49,8 @@ pub(super) struct Wire {
     stream: Stream,
     write_error: Option<io::Error>,
     farewell: Option<Pin<Box<Sleep>>>,
+    line: Line,
+    rest: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
 }
 
@@ -58,17 +62,19 @@ pub(super) enum Stream {
 
 impl Wire {
     pub(super) fn new(stream: Stream, gauge: &Gauge) -> Self {
-        Self { stream, write_error: None, farewell: None, _counted: gauge.enter() }
+        let (line, rest) = (Line::default(), None);
+        Self { stream, write_error: None, farewell: None, line, rest, _counted: gauge.enter() }
     }
 }
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
+        let connected = Connected::new().extra(self.line.clone());
         match &self.stream {
-            Stream::Plain(_) => Connected::new(),
+            Stream::Plain(_) => connected,
             Stream::Tls(tls) => match tls.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Connected::new().negotiated_h2(),
-                _ => Connected::new(),
+                Some(b"h2") => connected.negotiated_h2(),
+                _ => connected,
             },
         }
     }
@@ -81,6 +87,10 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        let Self { line, rest, .. } = &mut *self;
+        if line.poll_over(cx, rest).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         ready!(match &mut self.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
