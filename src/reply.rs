@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::response::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Collected, Limited};
+use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
 use crate::admit;
@@ -180,14 +181,33 @@ pub async fn alike(route: &Route, method: &Method, answer: Response<Body>) -> Re
     if !is_refusal || !is_read || is_finding || is_of_request {
         return answer;
     }
-    spell_out(set_aside(answer).await)
+    let (head, _) = set_aside(answer).await.into_parts();
+    in_words(head, "the API's answer to a HEAD or GET of this attachment, in Tollgate's words")
 }
 
-fn spell_out(answer: Response<Body>) -> Response<Body> {
-    let (mut head, _) = answer.into_parts();
+/// An answer set aside while its request waits for another turn: small, and no longer tied to a connection.
+///
+/// Shape: its own body, or one in Webex's shape if that did not come whole.
+pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Body>> {
+    Some(set_aside(result.ok()?).await)
+}
+
+async fn set_aside(answer: Response<Body>) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    let whole = tokio::time::timeout(KEPT_FOR, Limited::new(body, KEPT_BYTES).collect()).await;
+    let Ok(Ok(whole)) = whole else {
+        return in_words(head, "the API's answer; its body did not come whole");
+    };
+    let bytes = whole.to_bytes();
+    head.headers.remove(header::TRANSFER_ENCODING);
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    Response::from_parts(head, Body::whole(bytes))
+}
+
+/// A refusal of the API whose own body is not to be had, in Webex's shape.
+fn in_words(mut head: Parts, why: &str) -> Response<Body> {
     let reason = head.status.canonical_reason().unwrap_or("The API refused the request");
-    let message =
-        format!("{reason}: the API's answer to a HEAD or GET of this attachment, in Tollgate's words");
+    let message = format!("{reason}: {why}");
     let tracking =
         head.headers.get(TRACKING_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let body = json!({ "message": message, "errors": [{ "description": message }], "trackingId": tracking });
@@ -196,20 +216,6 @@ fn spell_out(answer: Response<Body>) -> Response<Body> {
     }
     head.headers.insert(header::CONTENT_TYPE, JSON);
     Response::from_parts(head, Body::whole(body.to_string()))
-}
-
-/// An answer set aside while its request waits for another turn: small, and no longer tied to a connection.
-pub async fn keep(result: Result<Response<Body>, Failed>) -> Option<Response<Body>> {
-    Some(set_aside(result.ok()?).await)
-}
-
-async fn set_aside(answer: Response<Body>) -> Response<Body> {
-    let (mut head, body) = answer.into_parts();
-    let whole = tokio::time::timeout(KEPT_FOR, Limited::new(body, KEPT_BYTES).collect()).await;
-    let bytes = whole.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
-    head.headers.remove(header::TRANSFER_ENCODING);
-    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    Response::from_parts(head, Body::whole(bytes))
 }
 
 /// What a scan of an attachment found: infected, under way, impossible.
@@ -328,6 +334,20 @@ mod tests {
             assert_eq!(response.status(), 429);
             assert_eq!(response.headers()[header::RETRY_AFTER], stated);
         }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_broke_off_is_kept_in_words() {
+        let broken = Limited::new(Body::whole("slow down"), 3);
+        let broken = broken.map_err(|error| BodyError::Garbled(crate::words::Side::Upstream, error));
+        let mut answer = Response::new(Body::stream(broken));
+        *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(9));
+        let kept = keep(Ok(answer)).await.unwrap();
+        assert_eq!((kept.status().as_u16(), kept.headers().get(header::CONTENT_LENGTH)), (429, None));
+        let body = kept.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["message"], "Too Many Requests: the API's answer; its body did not come whole");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::connect::{Carried, Connector};
 use super::framing::{self, Framing};
 use super::interim::Interim;
 use super::receiving::{Ending, Received, Suspicious};
+use super::seat::{Seat, poison};
 use super::sending::{Sending, Watched};
 use super::wire::{Gauge, Unasked};
 use super::{Answer, Codings, Failed, Fault, Phase, Transport, UpstreamSettings};
@@ -98,11 +99,13 @@ impl Client {
         &self,
         mut captured: CaptureConnection,
         sending: &Sending,
+        seat: &Seat,
         first: Option<OwnedMutexGuard<()>>,
     ) -> Failed {
         let limit = self.limits.connection;
         let assigned = async {
             let is_assigned = captured.wait_for_connection_metadata().await.is_some();
+            seat.take(&captured);
             drop(first);
             is_assigned
         };
@@ -140,10 +143,10 @@ impl Client {
                 return Body::empty();
             }
             let body = Body::stream(Received::new(incoming, ending, sending));
-            let captured = stake.captured.clone();
-            Body::stream(Suspicious::new(body.with_idle_timeout(Side::Upstream, idle), move || {
-                poison(&captured)
-            }))
+            let (captured, seat) = (stake.captured.clone(), stake.seat.clone());
+            seat.take(&captured);
+            let body = body.with_idle_timeout(Side::Upstream, idle);
+            Body::stream(Suspicious::new(body, seat, move || poison(&captured)))
         }))
     }
 
@@ -175,7 +178,7 @@ impl Transport for Client {
         let mut request = Request::from_parts(head, watched);
         let interim = Interim::watch(&mut request);
         let captured = capture_connection(&mut request);
-        let stake = Stake { permit: Some(permit), captured: captured.clone() };
+        let stake = Stake { permit: Some(permit), captured: captured.clone(), seat: Seat::default() };
         let first = self.opening().await;
         let outcome = tokio::select! {
             biased;
@@ -184,7 +187,7 @@ impl Transport for Client {
                 Err(Failed::Unexpected(status))
             }
             outcome = self.pool.request(request) => outcome.map_err(|error| self.failed(error, &stake, &sending)),
-            failed = self.patience(captured, &sending, first) => Err(failed),
+            failed = self.patience(captured, &sending, &stake.seat, first) => Err(failed),
         };
         match outcome.and_then(|response| self.answer(response, &stake, sending, expected)) {
             Ok(response) => match stake.spend() {
@@ -219,6 +222,7 @@ enum Expected {
 struct Stake {
     permit: Option<Permit>,
     captured: CaptureConnection,
+    seat: Seat,
 }
 
 impl Stake {
@@ -250,12 +254,6 @@ impl Drop for Stake {
         {
             let _unheard = permit.spend();
         }
-    }
-}
-
-fn poison(captured: &CaptureConnection) {
-    if let Some(connected) = captured.connection_metadata().as_ref() {
-        connected.poison();
     }
 }
 

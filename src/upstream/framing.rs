@@ -72,7 +72,10 @@ mod tests {
     const LENGTH: &str = "content-length";
     const CODING: &str = "transfer-encoding";
 
-    fn check_all(codings: Codings, cases: &[(u16, &[(&'static str, &'static str)], Option<Framing>)]) {
+    /// Status, fields, and what is found.
+    type Case = (u16, &'static [(&'static str, &'static str)], Option<Framing>);
+
+    fn check_all(codings: Codings, cases: &[Case]) {
         for (status, fields, expected) in cases {
             let mut headers = HeaderMap::new();
             for &(name, value) in *fields {

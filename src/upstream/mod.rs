@@ -23,6 +23,7 @@ mod proxy;
 mod receiving;
 mod replay;
 mod resolve;
+mod seat;
 mod sending;
 mod spool;
 mod tls;

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use crate::body::{Body, BodyError};
 use crate::words::Side;
 
+use super::seat::Seat;
 use super::sending::Sending;
 
 /// An answer's body as it arrives.
@@ -80,11 +81,12 @@ impl Drop for Received {
 pub(super) struct Suspicious<F> {
     body: Body,
     on_stall: F,
+    _seat: Seat,
 }
 
 impl<F: Fn()> Suspicious<F> {
-    pub(super) fn new(body: Body, on_stall: F) -> Self {
-        Self { body, on_stall }
+    pub(super) fn new(body: Body, seat: Seat, on_stall: F) -> Self {
+        Self { body, on_stall, _seat: seat }
     }
 }
 

@@ -16,6 +16,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_rustls::client::TlsStream;
 
+use super::seat::Line;
+
 /// Counts open connections.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gauge(Arc<AtomicUsize>);
@@ -55,6 +57,8 @@ pub(super) struct Wire {
     last: Last,
     write_error: Option<io::Error>,
     farewell: Option<Pin<Box<Sleep>>>,
+    line: Line,
+    rest: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -87,6 +91,8 @@ impl Wire {
             last: Last::Written,
             write_error: None,
             farewell: None,
+            line: Line::default(),
+            rest: None,
             _counted: gauge.enter(),
             _place: place,
         }
@@ -126,11 +132,12 @@ fn begins_request(bytes: &[u8]) -> bool {
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
+        let connected = Connected::new().extra(self.line.clone());
         match &self.stream {
-            Stream::Plain(_) => Connected::new(),
+            Stream::Plain(_) => connected,
             Stream::Tls(tls) => match tls.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Connected::new().negotiated_h2(),
-                _ => Connected::new(),
+                Some(b"h2") => connected.negotiated_h2(),
+                _ => connected,
             },
         }
     }
@@ -143,6 +150,10 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        let Self { line, rest, .. } = &mut *self;
+        if line.poll_over(cx, rest).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         ready!(match &mut self.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),

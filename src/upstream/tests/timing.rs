@@ -148,3 +148,27 @@ async fn a_shared_connection_on_which_nothing_came_is_not_used_again() {
     }
     assert_eq!(log.lines().len(), 2);
 }
+
+#[tokio::test]
+async fn a_connection_that_takes_no_request_is_given_up() {
+    let ca = Ca::new();
+    let address = tls_server(ca.acceptor(&["h2"]), Log::default(), |tls| {
+        speak_with(tls, 0, |_request| async { Response::new(Body::empty()) })
+    })
+    .await;
+    let mut settings = settings(address, &ca);
+    settings.header_timeout = SHORT;
+    settings.write_timeout = SHORT;
+    settings.pool_idle_timeout = SHORT;
+    let client = client(&settings);
+    // The first request leaves before the upstream's SETTINGS arrive.
+    for body in [Body::empty(), Body::whole("text"), Body::empty()] {
+        drop(send(&client, Method::POST, body).await);
+    }
+    let gone = async {
+        while client.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), gone).await.unwrap();
+}

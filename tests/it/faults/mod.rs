@@ -15,11 +15,11 @@ mod upstream_h2;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::lane::{GROUPS, Lane, Tally, case};
 use self::oracle::Company;
@@ -178,7 +178,9 @@ fn report(name: &str, order: Order, began_at: Instant, tally: &Mutex<Tally>, lef
     for (after, times) in &tally.again {
         eprintln!("  again ({times}): {after}");
     }
-    let wrong = tally.wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+    // What concerns a whole process says most.
+    let (cases, others): (Vec<_>, Vec<_>) = tally.wrong.iter().partition(|wrong| wrong.starts_with("CASE"));
+    let wrong = others.into_iter().chain(cases).take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(tally.wrong.is_empty(), "SEED={}, {} wrong:\n{wrong}", order.seed, tally.wrong.len());
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::upstream::{HOST, Upstream};
 
@@ -177,6 +177,9 @@ probation_burst = 1000000
 [replay]
 spool_size = "{spool}"
 spool_dir = "{dir}"
+[cache]
+memory = "16MiB"
+max_entry = "8MiB"
 [admin]
 listen = "127.0.0.1:0"
 [log]

@@ -156,7 +156,7 @@ impl Shared {
             Some(Door::CloseAfterHandshake) => drop(tls.shutdown().await),
             Some(Door::ResetAfterHandshake) => tls.get_ref().0.set_zero_linger().unwrap(),
             Some(Door::SilentAfterHandshake) => sleep(STALL).await,
-            _ if self.version == Version::H1 => upstream_h1::serve(tls, &self.book).await,
+            _ if self.version == Version::H1 => Box::pin(upstream_h1::serve(tls, &self.book)).await,
             _ => upstream_h2::serve(tls, &self.book, door).await,
         }
     }

@@ -30,18 +30,13 @@ pub(super) async fn serve(tls: Tls, book: &Arc<Book>, door: Option<Door>) {
     let opens = door != Some(Door::Window);
     // The set ends its tasks with the connection.
     let mut streams = JoinSet::new();
-    loop {
-        match connection.accept().await {
-            Some(Ok((request, respond))) => {
-                let (parts, body) = request.into_parts();
-                let Some(turn) = book.begin(parts.uri.path(), &parts.method) else { continue };
-                let check = Check::new(&turn);
-                let (shared, book) = (Arc::clone(&shared), Arc::clone(book));
-                let exchange = Exchange { shared, book, turn, body, respond, check, opens };
-                streams.spawn(exchange.run());
-            }
-            Some(Err(_)) | None => break,
-        }
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        let (parts, body) = request.into_parts();
+        let Some(turn) = book.begin(parts.uri.path(), &parts.method) else { continue };
+        let check = Check::new(&turn);
+        let (shared, book) = (Arc::clone(&shared), Arc::clone(book));
+        let exchange = Exchange { shared, book, turn, body, respond, check, opens };
+        streams.spawn(exchange.run());
     }
     line.end(End::Cut);
 }

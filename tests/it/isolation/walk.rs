@@ -257,7 +257,7 @@ fn no_byte_and_no_word_reaches_a_token_that_the_api_did_not_give_it_lately() {
             *ways.entry(way).or_insert(0) += count;
         }
     }
-    println!("{steps} steps: {ways:#?}");
+    eprintln!("{steps} steps: {ways:#?}");
     for way in [
         "Tollgate; hit",
         "Tollgate; fwd=stale; fwd-status=200; detail=proved",
