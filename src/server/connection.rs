@@ -3,27 +3,26 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Expiry, Reads, Unread, Watched};
 use super::drain::Drain;
-use super::exchange::{Left, Outgoing, Returned, discard, unless_stalled};
+use super::exchange::{Left, Outgoing, Returned};
 use super::handshake::HandshakeFailure;
 use super::pace::{Pace, paced};
+use super::streams::Streams;
 use super::strict::Strict;
 use super::tls::Tls;
 use super::{Arrival, Handler, ServerSettings, Shared};
@@ -126,8 +125,7 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let settings = &self.settings;
-        let streams =
-            Streams { tasks: Arc::default(), shared: self.shared.clone(), settings: self.settings.clone() };
+        let streams = Streams::new(self.shared.clone(), self.settings.clone());
         let mut builder = http2::Builder::new(streams.clone());
         builder
             .timer(TokioTimer::new())
@@ -303,46 +301,6 @@ impl Ending<'_> {
             Asks::Anew => self.activity.is_quiet(),
             Asks::Once => self.activity.is_fresh(),
         }
-    }
-}
-
-/// The tasks of a connection's HTTP/2 streams; they end with their stream, at the latest with the connection.
-#[derive(Clone)]
-struct Streams {
-    tasks: Arc<Mutex<JoinSet<()>>>,
-    shared: Arc<Shared>,
-    settings: Arc<ServerSettings>,
-}
-
-impl Streams {
-    fn abort(&self) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-    }
-
-    /// Reads on after an early answer: clients (curl 7.88) take the reset that would follow for a failure.
-    fn discard(&self, mut body: Body) {
-        let (limit, within) = (self.settings.max_linger_bytes, self.settings.linger_timeout);
-        self.spawn(async move {
-            // Whatever is left when the time is over is reset when the body is dropped.
-            drop(timeout(within, discard(&mut body, limit)).await);
-        });
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(ended) = tasks.try_join_next() {
-            self.shared.note(&ended);
-        }
-        tasks.spawn(task);
-    }
-}
-
-impl<F> Executor<F> for Streams
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        self.spawn(unless_stalled(stream, self.settings.write_stall_timeout));
     }
 }
 

@@ -11,6 +11,7 @@ mod handshake;
 mod pace;
 mod pem;
 mod settings;
+mod streams;
 mod strict;
 pub mod tls;
 mod validity;
