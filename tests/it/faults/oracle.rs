@@ -47,8 +47,13 @@ pub(super) fn is_ours(headers: &HeaderMap) -> bool {
 fn failed(case: &Case, error: &str, attempts: &[Attempt], company: Company) -> Result<(), String> {
     let is_broken = attempts.iter().any(|attempt| matches!(attempt.said, Said::Part(_)));
     let is_done = attempts.iter().any(|attempt| attempt.is_applied);
+    // A reset behind an answer takes with it what of it is still on the way.
+    let is_torn = matches!(case.fault, Fault::Break(Stage::Answered, _) | Fault::Early(_, Parting::Leaves))
+        && promise(case) == Promise::Open;
     let is_allowed = match company {
-        Company::Alone => is_broken,
+        Company::Alone => {
+            is_broken || (is_torn && attempts.iter().any(|attempt| attempt.said != Said::Nothing))
+        }
         Company::Crowd => is_broken || attempts.iter().any(|attempt| attempt.said != Said::Nothing),
         Company::Leaving => is_broken || !is_done || !case.is_write(),
     };

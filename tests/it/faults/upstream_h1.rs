@@ -241,7 +241,10 @@ impl Exchange<'_> {
 
     async fn rest(mut self, body: &[u8], framing: Framing, end: Option<End>) -> Option<Wire> {
         let is_head = self.turn.method == Method::HEAD;
-        let whole = Said::Whole(200);
+        // Where the end of the connection is the end of the body, TLS has to say so.
+        let is_told =
+            framing != Framing::UntilClose || matches!(end, None | Some(End::Close | End::HalfClose));
+        let whole = if is_told { Said::Whole(200) } else { self.said_by_part() };
         match self.turn.fault {
             Fault::Short if !is_head => {
                 self.wire.write(&body[..body.len().saturating_sub(1)]).await?;
@@ -255,6 +258,9 @@ impl Exchange<'_> {
             Fault::Drip => {
                 let pieces = body.chunks(body.len().div_ceil(6).max(1));
                 let last = pieces.len();
+                if last == 0 {
+                    self.book.say(&self.turn, whole);
+                }
                 for (number, piece) in pieces.enumerate() {
                     sleep(DROP).await;
                     if number + 1 == last {

@@ -116,7 +116,7 @@ impl Exchange {
             return;
         }
         match self.turn.fault {
-            Fault::Says(status, wait) => return self.says(status, wait, false),
+            Fault::Says(status, wait) => return self.says(status, wait, false).await,
             Fault::GoAway(GoAway::Below) if self.shared.leave_below(self.stream(), 0) => return,
             Fault::GoAway(GoAway::CalmBelow) if self.shared.leave_below(self.stream(), 11) => return,
             _ => {}
@@ -202,7 +202,7 @@ impl Exchange {
             .header("content-type", kind)
     }
 
-    fn says(&mut self, status: u16, wait: Option<&str>, leaves: bool) {
+    async fn says(&mut self, status: u16, wait: Option<&str>, leaves: bool) {
         let mut head = self.head(status).header("content-length", 2);
         if let Some(wait) = wait {
             head = head.header("retry-after", wait);
@@ -214,6 +214,8 @@ impl Exchange {
             drop(stream.send_data(Bytes::from_static(b"{}"), true));
         }
         if leaves {
+            // The h2 crate would drop what is not yet written.
+            sleep(DROP / 2).await;
             stream.send_reset(Reason::NO_ERROR);
         }
     }
@@ -227,7 +229,7 @@ impl Exchange {
             self.book.apply(&self.turn, true);
         }
         let leaves = parting == Parting::Leaves && !self.turn.case.body.is_empty();
-        self.says(status, (status == 429).then_some("1"), leaves);
+        self.says(status, (status == 429).then_some("1"), leaves).await;
         if !leaves {
             self.read(usize::MAX).await;
         }
