@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use super::vault::{self, Entry, QUERIED, TENANTS};
+use super::vault::{self, Entry, QUERIED, Refused, TENANTS};
 
 pub(super) const PROOF_TTL: Duration = Duration::from_secs(60);
 
@@ -52,7 +52,11 @@ impl Told {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(super) fn judge(asked: &Asked, told: &Told, log: &[Entry]) -> Result<(), String> {
+pub(super) fn judge(
+    asked: &Asked,
+    told: &Told,
+    (log, refused): (&[Entry], &[Refused]),
+) -> Result<(), String> {
     names_nobody_else(asked, told)?;
     let (content, is_queried) = match asked.what {
         What::Content(content) => (content, false),
@@ -62,12 +66,17 @@ pub(super) fn judge(asked: &Asked, told: &Told, log: &[Entry]) -> Result<(), Str
     if !matches!(told.status, 200 | 206 | 304) {
         return Ok(());
     }
+    // A 401 takes back every earlier yes, from the moment Tollgate knows of it.
+    let credential = format!("Bearer {}.{}", vault::name(asked.tenant), asked.token);
+    let is_known = |refused: &&Refused| refused.credential == credential && refused.told_at < asked.began_at;
+    let refused_at = refused.iter().filter(is_known).map(|refused| refused.at).max();
     let is_granted = |entry: &&Entry| {
         let is_recent = entry.at + PROOF_TTL >= told.head_at;
         // Requests of one token that meet share what the API is telling it.
         let is_meeting = entry.ended_at.is_none_or(|ended_at| ended_at >= asked.began_at);
         (entry.tenant, entry.token, entry.content) == (asked.tenant, asked.token, content)
             && (entry.variant == QUERIED) == is_queried
+            && refused_at.is_none_or(|refused_at| entry.at >= refused_at)
             && (is_recent || is_meeting)
     };
     let mut granted = log.iter().filter(is_granted).peekable();

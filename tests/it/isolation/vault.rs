@@ -37,6 +37,7 @@ struct Shared {
     contents: [Content; CONTENTS],
     faults: VecDeque<Fault>,
     log: Vec<Entry>,
+    refused: Vec<Refused>,
 }
 
 /// A tenant's tokens are numbered; one at a time is good, or none.
@@ -78,6 +79,14 @@ pub(super) struct Entry {
     pub(super) at: Instant,
     /// When its last byte was sent; none while it streams.
     pub(super) ended_at: Option<Instant>,
+}
+
+/// A 401, as Tollgate received it.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) credential: String,
+    pub(super) at: Instant,
+    pub(super) told_at: Instant,
 }
 
 /// A tenant's name, as it stands in whatever the API says to it alone.
@@ -152,6 +161,11 @@ impl Vault {
     /// Every answer that told of a content, oldest first.
     pub(super) fn log(&self) -> Vec<Entry> {
         self.lock().log.clone()
+    }
+
+    /// Every 401 that came to be known.
+    pub(super) fn refused(&self) -> Vec<Refused> {
+        self.lock().refused.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -257,6 +271,7 @@ impl Transport for Vault {
         let (head, body) = outbound.into_request().into_parts();
         body.collect().await.map_err(Failed::Body)?;
         let request = Request::from_parts(head, ());
+        let decided_at = Instant::now();
         let (fault, (response, entry)) = {
             let mut shared = self.lock();
             let fault = shared.faults.pop_front();
@@ -269,6 +284,11 @@ impl Transport for Vault {
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
             Some(Fault::Reset) => return Err(Failed::Broken("reset".into())),
             _ => {}
+        }
+        if response.status() == 401 {
+            let shown = request.headers().get("authorization").unwrap().to_str().unwrap();
+            let refused = Refused { credential: shown.to_owned(), at: decided_at, told_at: Instant::now() };
+            self.lock().refused.push(refused);
         }
         let is_head = *request.method() == Method::HEAD;
         let owner = response.headers().get("x-owner").cloned();
