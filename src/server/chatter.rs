@@ -58,8 +58,9 @@ fn size(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Some 10,000 frames: far more than any client has to say without asking for anything.
-const AT_FIRST: u64 = 128 * 1024;
+/// The connection's window and some 10,000 frames: bodies may have come up to it before the first request is looked at,
+/// when the machine is busy. Otherwise far more than any client has to say without asking for anything.
+const AT_FIRST: u64 = 1024 * 1024 + 128 * 1024;
 /// Twice the connection's window: so much may be on its way of bodies that nobody reads any more.
 const MOST: u64 = 2 * 1024 * 1024;
 /// Some 1,000 frames.

@@ -118,8 +118,7 @@ fn theirs(
     let is_early = matches!(case.fault, Fault::Early(..)) && number < usize::try_from(case.times).unwrap();
     if status != 200 || is_early {
         let words = String::from_utf8_lossy(bytes);
-        let is_spelt_out =
-            words.contains("in Tollgate's words") || words.contains("did not come whole");
+        let is_spelt_out = words.contains("in Tollgate's words") || words.contains("did not come whole");
         let is_whole = &bytes[..] == b"{}" || is_spelt_out || case.method == Method::HEAD;
         let may_be_lost = bytes.is_empty() && matches!(case.fault, Fault::Early(_, Parting::Leaves));
         return if is_whole || may_be_lost { Ok(()) } else { Err(format!("{status} with {bytes:?}")) };
