@@ -111,7 +111,7 @@ impl Client {
 
     fn answer(
         &self,
-        response: Response<Incoming>,
+        mut response: Response<Incoming>,
         stake: &Stake,
         sending: Sending,
     ) -> Result<Response<Body>, Failed> {
@@ -122,8 +122,13 @@ impl Client {
         let ending = if response.version() == Version::HTTP_2 { Ending::Flagged } else { Ending::Checked };
         let is_refused = status.is_client_error() || status.is_server_error();
         let is_cut_short = is_refused && sending.hold();
-        if ending == Ending::Checked && (is_cut_short || is_ambiguous(&response)) {
+        let is_ambiguous = is_ambiguous(&response);
+        if ending == Ending::Checked && (is_cut_short || is_ambiguous) {
             stake.poison();
+        }
+        if is_ambiguous {
+            // hyper read the chunks: whoever believes the length would see another body, cut short and whole by the look.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let idle = self.limits.body_idle;
         Ok(response.map(|incoming| {
