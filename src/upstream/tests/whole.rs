@@ -119,3 +119,16 @@ async fn an_answer_that_could_be_read_in_two_ways_ends_its_connection() {
         assert_eq!(log.lines().len(), connections, "{}", String::from_utf8_lossy(answer));
     }
 }
+
+#[tokio::test]
+async fn a_length_beside_chunks_is_not_passed_on() {
+    let ca = Ca::new();
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ] {
+        let response = get(&scripted(&ca, answer, true).await).await.unwrap();
+        assert!(!response.headers().contains_key("content-length"));
+        assert_eq!(text(response).await, "ok");
+    }
+}
