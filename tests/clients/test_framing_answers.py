@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import threading
 import time
 
@@ -34,6 +35,8 @@ class Upstream:
         number = next(self.connections)
         reader = Reader(lambda: connection.recv(65536))
         connection.settimeout(60)
+        # What is said late must not wait here for the acknowledgement of what was said before.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while not reader.is_over():
             request = reader.request()
             path = request.target.split("?")[0]
@@ -133,7 +136,9 @@ def test_an_answer_is_right_or_refused_and_the_next_one_is_the_next_askers(suspi
 @pytest.mark.parametrize("moment", ["with its end", "at once", "while idle"])
 @pytest.mark.parametrize("name", answer_cases.BEHIND)
 def test_bytes_behind_an_answer_are_nobodys(suspicious, upstream, name, moment):
-    """With the answer's end, in the last moment before the next request is sent, or on a connection that then rests."""
+    """With the answer's end, in the last moment before the next request is sent, or on a connection that then rests.
+
+    Bytes that arrive after the next request has left cannot be told from its answer over HTTP/1.1 (docs/security.md)."""
     extra = answer_cases.BEHIND[name]
     path = f"/v1/people/behind{next(_numbers)}"
     mine = HONEST % (len(answer_cases.MINE), answer_cases.MINE)
