@@ -117,7 +117,9 @@ impl Connection {
         if malformed || activity.unread() == Unread::Rest {
             activity.set_unread(Unread::Rest);
         }
-        self.close(connection.into_parts().io.into_inner(), activity.unread()).await;
+        // The buffers go first: who sends too large a head again and again leaves many of these behind.
+        let stream = connection.into_parts().io.into_inner().into_inner();
+        self.close(stream, activity.unread()).await;
     }
 
     async fn http2<S>(self, stream: S, activity: Arc<Activity>)
@@ -213,7 +215,7 @@ impl Connection {
                 return;
             }
             let mut left = settings.max_linger_bytes;
-            let mut buffer = vec![0; BUFFER_BYTES / 4];
+            let mut buffer = vec![0; LINGER_BYTES];
             while left > 0 {
                 match timeout(settings.linger_idle_timeout, stream.read(&mut buffer)).await {
                     Ok(Ok(0) | Err(_)) | Err(_) => return,
@@ -306,6 +308,8 @@ impl Ending<'_> {
 
 /// Read and write buffer of a connection.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// What is thrown away at a time: thousands of connections may linger at once.
+const LINGER_BYTES: usize = 4 * 1024;
 /// A request that a client sent before it could know of the drain is here by then; so is the first one after a
 /// handshake.
 const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(500);

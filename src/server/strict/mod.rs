@@ -23,6 +23,11 @@ impl<S> Strict<S> {
     pub(super) fn new(stream: S, max_line_bytes: usize) -> Self {
         Self { stream, scan: Scan::new(max_line_bytes) }
     }
+
+    /// The connection alone, once nothing more is read as a request.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
