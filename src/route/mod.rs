@@ -195,12 +195,22 @@ pub enum Denied {
 pub struct Router {
     settings: RouterSettings,
     upstream: Arc<Base>,
+    api: Vec<Name>,
+}
+
+/// One of the API's names, taken apart once and not for every request.
+#[derive(Debug, Clone)]
+struct Name {
+    scheme: Scheme,
+    host: Box<str>,
+    port: u16,
 }
 
 impl Router {
     /// A router for one upstream.
     pub fn new(settings: RouterSettings) -> Self {
-        Self { upstream: Arc::new(settings.upstream.clone()), settings }
+        let api = std::iter::once(&settings.upstream).chain(&settings.aliases).map(Name::of).collect();
+        Self { upstream: Arc::new(settings.upstream.clone()), settings, api }
     }
 
     /// Decides where the request goes. Looks at the head only.
@@ -214,8 +224,9 @@ impl Router {
             return Err(Denied::PaddedField(name.clone()));
         }
         let authority = authority(head)?;
-        let is_native = self.is_api(scheme, &authority);
-        if !is_native && !self.answers(&authority) {
+        let asked = (authority.host(), authority.port_u16());
+        let is_native = self.api.iter().any(|name| name.is(scheme, asked));
+        if !is_native && !self.answers(asked) {
             return Err(Denied::UnknownHost(authority));
         }
         if matches!(head.method, Method::CONNECT | Method::TRACE) {
@@ -255,20 +266,12 @@ impl Router {
         Ok(())
     }
 
-    fn is_api(&self, scheme: Scheme, authority: &Authority) -> bool {
-        std::iter::once(&self.settings.upstream)
-            .chain(&self.settings.aliases)
-            .any(|base| base.scheme == scheme && is_same(base, authority))
-    }
-
-    fn answers(&self, authority: &Authority) -> bool {
+    fn answers(&self, (host, port): (&str, Option<u16>)) -> bool {
         let Hosts::Listed(listed) = &self.settings.hosts else { return true };
-        let api = std::iter::once(&self.settings.upstream).chain(&self.settings.aliases);
-        is_loopback(authority.host())
-            || api.map(|base| base.authority.host()).any(|host| host.eq_ignore_ascii_case(authority.host()))
+        is_loopback(host)
+            || self.api.iter().any(|name| name.host.eq_ignore_ascii_case(host))
             || listed.iter().any(|own| {
-                own.host().eq_ignore_ascii_case(authority.host())
-                    && (own.port().is_none() || own.port_u16() == authority.port_u16())
+                own.host().eq_ignore_ascii_case(host) && (own.port().is_none() || own.port_u16() == port)
             })
     }
 
@@ -285,6 +288,19 @@ impl Router {
             return PathAndQuery::try_from(format!("/v1{target}")).map_err(|_invalid| Denied::AmbiguousPath);
         }
         Ok(target)
+    }
+}
+
+impl Name {
+    fn of(base: &Base) -> Self {
+        let port = base.authority.port_u16().unwrap_or(base.scheme.default_port());
+        Self { scheme: base.scheme, host: base.authority.host().into(), port }
+    }
+
+    fn is(&self, scheme: Scheme, (host, port): (&str, Option<u16>)) -> bool {
+        self.scheme == scheme
+            && self.port == port.unwrap_or(scheme.default_port())
+            && self.host.eq_ignore_ascii_case(host)
     }
 }
 
@@ -328,12 +344,6 @@ fn is_bare(authority: &Authority) -> bool {
 
 fn is_padded(value: &HeaderValue) -> bool {
     value.as_bytes() != value.as_bytes().trim_ascii()
-}
-
-fn is_same(base: &Base, authority: &Authority) -> bool {
-    let default = base.scheme.default_port();
-    base.authority.host().eq_ignore_ascii_case(authority.host())
-        && base.authority.port_u16().unwrap_or(default) == authority.port_u16().unwrap_or(default)
 }
 
 fn is_loopback(host: &str) -> bool {
