@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::response::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use serde_json::json;
@@ -17,10 +17,10 @@ use crate::route::{self, CacheRule, Route};
 use crate::upstream::{Failed, Phase, ReceiveError};
 
 /// The header in which Webex names a request: the client's own value, or one of ours.
-pub const TRACKING_ID: &str = "trackingid";
+pub const TRACKING_ID: HeaderName = HeaderName::from_static("trackingid");
 
 /// RFC 9209: who refused. Ours carries `error`, the API's `received-status`.
-const PROXY_STATUS: &str = "proxy-status";
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Why there is no answer of the API to pass on.
 #[derive(Debug, thiserror::Error)]

@@ -80,7 +80,8 @@ macro_rules! keyed_hash {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
+                let shown = self.0.iter().take(6).fold(0_u64, |shown, byte| shown << 8 | u64::from(*byte));
+                write!(f, "{shown:012x}")
             }
         }
 

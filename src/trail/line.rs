@@ -1,10 +1,12 @@
 //! The one line of log of a request: only what is listed here, in a form that breaks no line and holds no credential.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::Authority;
 
+use crate::admit::Pass;
 use crate::metrics::method_label;
 use crate::route::masked;
 
@@ -13,18 +15,15 @@ use super::Record;
 impl Record {
     pub(super) fn log(&self, total: Duration) {
         tracing::info!(
-            request_id = %text(&self.tracking_id),
-            webex_tracking_id = self.webex_tracking_id.as_ref().map(text),
+            request_id = text(&self.tracking_id).as_ref(),
+            webex_tracking_id = self.webex_tracking_id.as_ref().map(text).as_deref(),
             trace_id = self.trace_id,
             route = self.route.as_str(),
-            tenant = self.tenant.as_ref().map(|pass| match pass.name() {
-                Some(name) => name.to_string(),
-                None => pass.tenant().to_string(),
-            }),
+            tenant = self.tenant.as_ref().map(who).as_deref(),
             upstream = self.upstream.as_ref().map(Authority::as_str),
             outcome = self.outcome().as_str(),
             http.method = method_label(&self.method),
-            http.path = %masked(&self.path),
+            http.path = masked(&self.path),
             http.status = self.status.map(|status| status.as_u16()),
             wait_ms = millis(self.waited),
             observed_wait_ms = self.observed.map(millis),
@@ -41,7 +40,7 @@ impl Record {
     /// What the cache does by itself is a step, not a request.
     pub(super) fn log_aside(&self) {
         tracing::debug!(
-            request_id = %text(&self.tracking_id),
+            request_id = text(&self.tracking_id).as_ref(),
             trace_id = self.trace_id,
             route = self.route.as_str(),
             attempts = self.attempts,
@@ -56,10 +55,22 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The name that the operator gave a tenant, or the beginning of its hash.
+fn who(pass: &Pass) -> Cow<'_, str> {
+    match pass.name() {
+        Some(name) => Cow::Borrowed(name),
+        None => Cow::Owned(pass.tenant().to_string()),
+    }
+}
+
 /// A stranger's bytes, in a form that cannot break a log line.
-fn text(value: &HeaderValue) -> String {
+fn text(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes().get(..MAX_BYTES).unwrap_or(value.as_bytes());
-    String::from_utf8_lossy(bytes).escape_default().to_string()
+    let needs_escape = |byte: &u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\'' | b'\\');
+    match str::from_utf8(bytes) {
+        Ok(plain) if !bytes.iter().any(needs_escape) => Cow::Borrowed(plain),
+        _ => Cow::Owned(String::from_utf8_lossy(bytes).escape_default().to_string()),
+    }
 }
 
 /// More than any id of a client has.
@@ -71,7 +82,10 @@ mod tests {
 
     #[test]
     fn a_field_breaks_no_line() {
-        assert_eq!(text(&HeaderValue::from_bytes(b"a\tb\xff\"").unwrap()), "a\\tb\\u{fffd}\\\"");
-        assert_eq!(text(&HeaderValue::from_bytes(&[b'x'; 5000]).unwrap()).len(), MAX_BYTES);
+        let shown = |bytes: &[u8]| text(&HeaderValue::from_bytes(bytes).unwrap()).to_string();
+        assert_eq!(shown(b"a\tb\xff\""), "a\\tb\\u{fffd}\\\"");
+        assert_eq!(shown(b"a'b"), "a\\'b");
+        assert_eq!(shown(b"ROUTER_1-2 ~"), "ROUTER_1-2 ~");
+        assert_eq!(shown(&[b'x'; 5000]).len(), MAX_BYTES);
     }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::time::Instant;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::admit::Pass;
 use crate::body::Body;
@@ -99,10 +101,6 @@ impl Trail {
     }
 
     fn of(metrics: Arc<Metrics>, head: &Parts, trace_id: String, asker: Asker) -> Self {
-        let own_id = || {
-            let id = format!("TOLLGATE_{}", uuid::Uuid::new_v4().as_hyphenated());
-            HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("TOLLGATE"))
-        };
         Self {
             record: Some(Box::new(Record {
                 metrics,
@@ -245,10 +243,10 @@ impl Trail {
         let headers = response.headers_mut();
         let status = record.note.and_then(|note| HeaderValue::from_str(&note.cache_status()).ok());
         if let Some(status) = status {
-            headers.append("cache-status", status);
+            headers.append(CACHE_STATUS, status);
         }
         if record.attempts > 1 {
-            headers.insert("tollgate-attempts", HeaderValue::from(record.attempts));
+            headers.insert(ATTEMPTS, HeaderValue::from(record.attempts));
         }
         match headers.get(TRACKING_ID) {
             Some(id) if record.attempts > 0 => record.webex_tracking_id = Some(id.clone()),
@@ -276,6 +274,12 @@ impl Trail {
             write(record);
         }
     }
+}
+
+fn own_id() -> HeaderValue {
+    let mut digits = [0; Hyphenated::LENGTH];
+    let id = ["TOLLGATE_", Uuid::new_v4().as_hyphenated().encode_lower(&mut digits)].concat();
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("TOLLGATE"))
 }
 
 impl Drop for Trail {
@@ -307,3 +311,8 @@ impl Drop for Record {
         }
     }
 }
+
+/// RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How often the request was sent, if more than once.
+const ATTEMPTS: HeaderName = HeaderName::from_static("tollgate-attempts");
