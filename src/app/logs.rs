@@ -10,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use super::lines::Lines;
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// The log, once it is started: how much is said can be changed while the process runs. Cloning shares it.
@@ -32,7 +33,8 @@ impl Logs {
         let lines = tracing_subscriber::fmt::layer().with_target(false);
         // Left alone on a terminal, where NO_COLOR decides.
         let lines = if is_terminal { lines } else { lines.with_ansi(false) };
-        let lines = if is_text { lines.compact().boxed() } else { lines.json().flatten_event(true).boxed() };
+        let lines =
+            if is_text { lines.compact().boxed() } else { lines.json().event_format(Lines::new()).boxed() };
         // Fails only if a subscriber is there already, and then that one is meant to stay.
         if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
             std::panic::set_hook(Box::new(|panic| {

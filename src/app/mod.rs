@@ -24,6 +24,7 @@ use crate::server::{self, Server};
 use crate::upstream::{self, Client, ExtraCa};
 
 mod build;
+mod lines;
 mod listeners;
 pub mod logs;
 mod machine;
