@@ -95,12 +95,13 @@ impl<T: Transport> Proxy<T> {
                 self.refresh(&route, head, slot);
                 trail.noted(response, note)
             }
-            Lookup::Prove(slot) => self.prove(trail, &route, head, slot, patience).await?,
+            Lookup::Prove(slot) => Box::pin(self.prove(trail, &route, head, slot, patience)).await?,
             Lookup::Fetch(slot) => {
                 let body = self.rewriter.request_body(&route, head, body);
                 let declared = body.size_hint().exact();
                 let parcel = self.spool.receive(body, declared).await?;
-                self.fetch_and_keep(trail, Errand { route: &route, head, parcel }, slot).await?
+                let errand = Errand { route: &route, head, parcel };
+                Box::pin(self.fetch_and_keep(trail, errand, slot)).await?
             }
             Lookup::Unanswerable => return Err(Problem::NotKept),
         };
@@ -229,7 +230,7 @@ impl<T: Transport> Proxy<T> {
                     return Ok((self.finish(errand.route, &ticket, result?, now.1)?, asked_at));
                 }
             }
-            refusal = reply::keep(result).await;
+            refusal = Box::pin(reply::keep(result)).await;
         }
     }
 

@@ -181,7 +181,7 @@ pub async fn alike(route: &Route, method: &Method, answer: Response<Body>) -> Re
     if !is_refusal || !is_read || is_finding || is_of_request {
         return answer;
     }
-    let (head, _) = set_aside(answer).await.into_parts();
+    let (head, _) = Box::pin(set_aside(answer)).await.into_parts();
     in_words(head, "the API's answer to a HEAD or GET of this attachment, in Tollgate's words")
 }
 

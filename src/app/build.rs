@@ -36,8 +36,6 @@ const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// about 1 MB and packs ten to one.
 const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
 const MAX_RATIO: u32 = 200;
-/// Unused connections to the API: more than any pool of bots keeps busy at Webex's rates.
-const POOL_MAX_IDLE: usize = 64;
 /// Far more than any token has.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
@@ -282,7 +280,8 @@ fn upstream(config: &Config, extra_ca: Option<ExtraCa>) -> UpstreamSettings {
         body_idle_timeout: from.idle_timeout,
         pool_idle_timeout: from.pool_idle_timeout,
         max_connections: machine::shares(config).upstream,
-        pool_max_idle: POOL_MAX_IDLE,
+        // All of them: to close one that the next request needs costs two handshakes, and unused ones end by time.
+        pool_max_idle: machine::shares(config).upstream,
         codings: match from.kind {
             Kind::Generic => Codings::Any,
             Kind::Webex => Codings::Chunked,

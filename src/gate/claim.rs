@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use serde::Deserialize;
 
 use crate::cache::Slot;
@@ -104,7 +104,7 @@ impl ClaimSettings {
 
 /// RFC 9218 `Priority: u=`, else writes before reads.
 fn class(route: &Route, headers: &HeaderMap) -> Class {
-    let asked = headers.get_all("priority").iter().filter_map(|line| line.to_str().ok());
+    let asked = headers.get_all(PRIORITY).iter().filter_map(|line| line.to_str().ok());
     let mut members =
         asked.flat_map(|line| line.split(',')).filter_map(|member| member.trim().strip_prefix("u="));
     let asked = members.next().and_then(|urgency| urgency.parse().ok()).and_then(Class::new);
@@ -116,7 +116,7 @@ fn class(route: &Route, headers: &HeaderMap) -> Class {
 
 /// RFC 7240 `Prefer: wait=`, in seconds; 0 asks for an answer now.
 fn preferred(headers: &HeaderMap) -> Option<Duration> {
-    let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all(PREFER).iter().filter_map(|line| line.to_str().ok());
     let mut members = lines.flat_map(|line| line.split([',', ';'])).filter_map(|member| {
         let (name, value) = member.split_once('=')?;
         name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"'))
@@ -173,3 +173,6 @@ fn key(room: &[u8]) -> RoomKey {
 fn media_type(headers: &HeaderMap) -> Option<String> {
     headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_ascii_lowercase)
 }
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PRIORITY: HeaderName = HeaderName::from_static("priority");

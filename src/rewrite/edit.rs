@@ -1,6 +1,7 @@
 //! Edits file URLs in a JSON body while it streams: scheme and authority alone, every other byte as it came.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use http_body::{Body as HttpBody, Frame};
 
 use super::bases::{self, Span};
 use super::escape::{Decoded, LONGEST_ESCAPE};
+use super::fields;
 use super::scan::{Mark, Paths, Scanner};
 use crate::body::{Body, BodyError};
 use crate::words::Base;
@@ -19,14 +21,14 @@ pub(super) struct Plan {
     /// Where the strings must stand.
     pub(super) paths: Paths,
     /// What they must start with.
-    pub(super) from: Vec<Base>,
+    pub(super) from: Arc<[Base]>,
     /// What must follow; one of them.
     pub(super) tails: &'static [&'static str],
     /// Whose scheme and authority they get.
     pub(super) to: Base,
 }
 
-/// The body with its file URLs edited. Trailers pass; the length is no longer known.
+/// The body with its file URLs edited, and trailers that only say what a trailer may say; the length is no longer known.
 ///
 /// Holds at most the beginning of one URL, as much as decides whether it is one of the plan's.
 pub(super) fn edited(body: Body, plan: Plan) -> Body {
@@ -61,7 +63,7 @@ impl HttpBody for Edited {
                 Ok(chunk) => self.editor.push(&chunk),
                 Err(last) => {
                     self.is_over = true;
-                    self.trailers = last.into_trailers().ok().filter(|fields| !fields.is_empty());
+                    self.trailers = last.into_trailers().ok().filter(|fields| !fields.is_empty()).map(safe);
                     self.editor.finish()
                 }
             };
@@ -75,6 +77,11 @@ impl HttpBody for Edited {
     fn is_end_stream(&self) -> bool {
         (self.is_over || self.inner.is_end_stream()) && self.trailers.is_none() && self.editor.is_idle()
     }
+}
+
+fn safe(mut trailers: HeaderMap) -> HeaderMap {
+    fields::make_safe(&mut trailers);
+    trailers
 }
 
 /// The editor proper: chunks in, chunks out, wherever they are cut.
@@ -301,7 +308,7 @@ mod tests {
 
     #[test]
     fn requests_are_edited_at_the_top_level_only() {
-        let plan = |tails| Plan { paths: Paths::Request, from: vec![base(LOCAL)], tails, to: base(API) };
+        let plan = |tails| Plan { paths: Paths::Request, from: [base(LOCAL)].into(), tails, to: base(API) };
         let text = br#"{"files":["http://localhost:8080/v1/contents/a","http://localhost:8080/contents/b"],"items":[{"files":["http://localhost:8080/v1/contents/c"]}]}"#;
         let edited = run(Editor::new(plan(&["/v1/contents/", "/contents/"])), text, &[]);
         let expected = br#"{"files":["https://webexapis.com/v1/contents/a","https://webexapis.com/contents/b"],"items":[{"files":["http://localhost:8080/v1/contents/c"]}]}"#;

@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, COOKIE, TE, VIA};
+use http::header::{
+    CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -23,7 +25,7 @@ pub(super) fn strip(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     for name in HOP_BY_HOP {
-        headers.remove(*name);
+        headers.remove(name);
     }
 }
 
@@ -42,6 +44,9 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
 
 /// Makes one line of the crumbs that HTTP/2 allows (RFC 9113 §8.2.3).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(COOKIE) {
+        return;
+    }
     let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() > 1
         && let Ok(line) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice()))
@@ -50,18 +55,31 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Appends a `Via` line of our own: the version that the message came with, and our pseudonym.
-pub(super) fn sign(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
-    let version = match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
-    };
-    // The pseudonym is ours, a token: it always makes a value.
-    if let Ok(line) = HeaderValue::try_from(format!("{version} {pseudonym}")) {
-        headers.append(VIA, line);
+/// A `Via` line of our own for each version that a message can come with, made once.
+#[derive(Debug)]
+pub(super) struct Signatures {
+    http_10: HeaderValue,
+    http_11: HeaderValue,
+    http_2: HeaderValue,
+}
+
+impl Signatures {
+    pub(super) fn of(pseudonym: &str) -> Self {
+        let line = |version: &str| {
+            // The pseudonym is ours, a token: it always makes a value.
+            HeaderValue::try_from(format!("{version} {pseudonym}")).unwrap_or(HeaderValue::from_static("1.1"))
+        };
+        Self { http_10: line("1.0"), http_11: line("1.1"), http_2: line("2") }
+    }
+
+    /// Appends the line for the version that the message came with.
+    pub(super) fn sign(&self, headers: &mut HeaderMap, version: Version) {
+        let line = match version {
+            Version::HTTP_10 => &self.http_10,
+            Version::HTTP_2 => &self.http_2,
+            _ => &self.http_11,
+        };
+        headers.append(VIA, line.clone());
     }
 }
 
@@ -82,10 +100,7 @@ impl HttpBody for SafeTrailers {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.0).poll_frame(cx).map_ok(|mut frame| {
             if let Some(trailers) = frame.trailers_mut() {
-                strip(trailers);
-                for name in NO_TRAILER {
-                    trailers.remove(*name);
-                }
+                make_safe(trailers);
             }
             frame
         })
@@ -100,6 +115,14 @@ impl HttpBody for SafeTrailers {
     }
 }
 
+/// Leaves of trailers what a trailer may say.
+pub(super) fn make_safe(trailers: &mut HeaderMap) {
+    strip(trailers);
+    for name in NO_TRAILER {
+        trailers.remove(*name);
+    }
+}
+
 /// The members of a comma-separated field, without their parameters.
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers
@@ -111,17 +134,17 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 /// RFC 9110 §7.6.1 and what older texts and HTTP/2 upgrades add. `Trailer` passes: it announces what passes too.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
+const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
 ];
 
 /// Fields that `Connection` cannot make hop-by-hop.
@@ -236,7 +259,7 @@ mod tests {
             [(Version::HTTP_10, "1.0 t"), (Version::HTTP_11, "1.1 t"), (Version::HTTP_2, "2 t")]
         {
             let mut map = headers(&[("via", "1.1 linkerd"), ("cookie", "a=1"), ("cookie", "b=2")]);
-            sign(&mut map, version, "t");
+            Signatures::of("t").sign(&mut map, version);
             join_cookies(&mut map);
             let lines = |name: &str| {
                 map.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>()

@@ -23,6 +23,7 @@ mod scan;
 pub use partial::{FailureCode, PartialFailures};
 
 use edit::Plan;
+use fields::Signatures;
 use inflate::{Bounds, Coding};
 use scan::Paths;
 
@@ -68,12 +69,15 @@ pub struct RewriteSettings {
 #[derive(Debug)]
 pub struct Rewriter {
     settings: RewriteSettings,
+    bases: Arc<[Base]>,
+    signatures: Signatures,
 }
 
 impl Rewriter {
     /// A rewriter for one API.
     pub fn new(settings: RewriteSettings) -> Self {
-        Self { settings }
+        let (bases, signatures) = (settings.bases.as_slice().into(), Signatures::of(&settings.via));
+        Self { settings, bases, signatures }
     }
 
     /// The body as the API shall read it: file URLs that point at the client's base point at the API's.
@@ -87,7 +91,7 @@ impl Rewriter {
         if !is_json(&head.headers) || http_body::Body::is_end_stream(&body) {
             return body;
         }
-        let from = vec![route.client().clone()];
+        let from = Arc::from([route.client().clone()]);
         edit::edited(body, Plan { paths: Paths::Request, from, tails: REQUEST_TAILS, to: api.clone() })
     }
 
@@ -115,7 +119,7 @@ impl Rewriter {
         headers.remove(EXPECT);
         set_length(&mut headers, &head.method, length);
         fields::join_cookies(&mut headers);
-        fields::sign(&mut headers, head.version, &self.settings.via);
+        self.signatures.sign(&mut headers, head.version);
         for name in [AUTHORIZATION, COOKIE] {
             if let http::header::Entry::Occupied(mut lines) = headers.entry(name) {
                 lines.iter_mut().for_each(|value| value.set_sensitive(true));
@@ -134,19 +138,19 @@ impl Rewriter {
     /// Where a body must be rewritten it is unpacked first, and its length is no longer known.
     /// Then it fails with [`BodyError::Garbled`](crate::body::BodyError::Garbled) if it is damaged, cut short or unpacks too far.
     pub fn inbound(&self, route: &Route, method: &Method, response: Response<Body>) -> Response<Body> {
-        let (mut head, mut body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         if head.headers.contains_key(TRANSFER_ENCODING) {
             // RFC 9112 §6.3: the chunks said where the body ended, so the length is wrong or an attempt.
             head.headers.remove(CONTENT_LENGTH);
         }
         fields::strip(&mut head.headers);
-        fields::sign(&mut head.headers, head.version, &self.settings.via);
+        self.signatures.sign(&mut head.headers, head.version);
         if self.applies(route) {
             self.point_fields(route.client(), &mut head.headers);
             if let Some(packing) = self.packing(route, method, head.status, &head.headers) {
                 announce(&mut head.headers, packing);
                 if *method != Method::HEAD {
-                    body = self.point_files(route.client(), packing, body);
+                    return Response::from_parts(head, self.point_files(route.client(), packing, body));
                 }
             }
         }
@@ -183,7 +187,7 @@ impl Rewriter {
                 },
             ),
         };
-        let from = self.settings.bases.clone();
+        let from = Arc::clone(&self.bases);
         edit::edited(body, Plan { paths: Paths::Answer, from, tails: ANSWER_TAILS, to: client.clone() })
     }
 
@@ -248,8 +252,9 @@ fn announce(headers: &mut HeaderMap, packing: Packing) {
 
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
-    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media == "application/json" || media.ends_with("+json")
+    let media = value.split(';').next().unwrap_or_default().trim().as_bytes();
+    let suffix = media.len().checked_sub(SUFFIX.len()).and_then(|at| media.get(at..)).unwrap_or_default();
+    media.eq_ignore_ascii_case(b"application/json") || suffix.eq_ignore_ascii_case(SUFFIX)
 }
 
 /// The URI of the route's target at its upstream.
@@ -277,6 +282,8 @@ fn set_length(headers: &mut HeaderMap, method: &Method, length: Option<u64>) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
 }
+
+const SUFFIX: &[u8] = b"+json";
 
 const CISCO_LOCATION: HeaderName = HeaderName::from_static("cisco-location");
 

@@ -280,9 +280,15 @@ impl Place {
 }
 
 fn member(raw: &[u8]) -> Member {
+    if !raw.contains(&b'\\') {
+        return named(raw);
+    }
     let decoded = Decoded::read(raw);
-    match decoded.text.as_slice() {
-        _ if decoded.raw_end(decoded.text.len()) != raw.len() => Member::Other,
+    if decoded.raw_end(decoded.text.len()) == raw.len() { named(&decoded.text) } else { Member::Other }
+}
+
+fn named(key: &[u8]) -> Member {
+    match key {
         b"code" => Member::Code,
         b"errors" => Member::Errors,
         b"files" => Member::Files,

@@ -22,6 +22,9 @@ pub enum Wait {
 /// Accepts delta-seconds, decimals, an HTTP-date (against the answer's own `Date`, else `now`), duplicates, lists,
 /// and `rand(30),add(30)`, which Webex really sends: read as the longest wait it can mean, 60 s.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Wait {
+    if !headers.contains_key(header::RETRY_AFTER) {
+        return Wait::Missing;
+    }
     let sent_at = sent_at(headers, now);
     let mut wait = Wait::Missing;
     for line in lines(headers, header::RETRY_AFTER.as_str(), MAX_VALUE_BYTES) {

@@ -120,7 +120,7 @@ impl Spool {
         if promised.is_none() {
             self.0.guard.admit_upload()?;
         }
-        self.to_file(intake, buffer, reserved).await
+        Box::pin(self.to_file(intake, buffer, reserved)).await
     }
 
     async fn to_file(
