@@ -193,7 +193,7 @@ impl HttpBody for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        note_handed(None);
+        note_handed(|| None);
         let mut piece = ready!(self.poll_piece(cx));
         if let (Some(activity), Some(Ok(frame))) = (&self.connection, &piece) {
             activity.answer_handed(frame.data_ref().map_or(0, Bytes::len));
@@ -205,7 +205,7 @@ impl HttpBody for Outgoing {
                 piece = piece.map(|frame| frame.map(|frame| held(frame, &activity)));
             }
         }
-        note_handed(Some(Instant::now()));
+        note_handed(|| Some(Instant::now()));
         Poll::Ready(piece)
     }
 
@@ -243,10 +243,10 @@ tokio::task_local! {
     static HANDED_AT: Mutex<Option<Instant>>;
 }
 
-fn note_handed(at: Option<Instant>) {
+fn note_handed(at: impl FnOnce() -> Option<Instant>) {
     // HTTP/1 has no task per answer: there the socket itself tells a slow reader.
     HANDED_AT
-        .try_with(|handed| *handed.lock().unwrap_or_else(PoisonError::into_inner) = at)
+        .try_with(|handed| *handed.lock().unwrap_or_else(PoisonError::into_inner) = at())
         .unwrap_or_default();
 }
 

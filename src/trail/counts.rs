@@ -14,8 +14,8 @@ use crate::words::Outcome;
 use super::Record;
 
 impl Record {
-    fn tenant_label(&self) -> &str {
-        self.metrics.tenants.label(self.tenant.as_ref().and_then(Pass::name), Instant::now())
+    fn tenant_label(&self, now: Instant) -> &str {
+        self.metrics.tenants.label(self.tenant.as_ref().and_then(Pass::name), now)
     }
 
     fn class(&self) -> &'static str {
@@ -37,7 +37,7 @@ impl Record {
     pub(super) fn throttled(&self, wait: Wait, closed: Option<Level>) {
         // Without a gate, a refusal closes nothing.
         let scope = closed.map_or("none", Level::as_str);
-        self.metrics.throttled.with_label_values(&[scope, self.tenant_label()]).inc();
+        self.metrics.throttled.with_label_values(&[scope, self.tenant_label(Instant::now())]).inc();
         match wait {
             Wait::Malformed => self.metrics.retry_after_malformed.inc(),
             Wait::Missing => {}
@@ -45,8 +45,8 @@ impl Record {
         }
     }
 
-    pub(super) fn count(&self, total: Duration) {
-        let (route, outcome, tenant) = (self.route.as_str(), self.outcome(), self.tenant_label());
+    pub(super) fn count(&self, now: Instant, total: Duration) {
+        let (route, outcome, tenant) = (self.route.as_str(), self.outcome(), self.tenant_label(now));
         let outcome_label = outcome.as_str();
         // 499 is what nginx taught dashboards to read as "the client left".
         let code = self.status.as_ref().map_or("499", code_label);

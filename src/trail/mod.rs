@@ -299,13 +299,14 @@ impl Record {
 /// Ends with the answer's last byte, with its failure, or with the client's departure.
 impl Drop for Record {
     fn drop(&mut self) {
-        let total = self.started_at.elapsed();
+        let now = Instant::now();
+        let total = now.saturating_duration_since(self.started_at);
         self.settle_replay(if self.status.is_some() { "failed" } else { "gone" });
         match self.asker {
             Asker::Cache => self.log_aside(),
             Asker::Client => {
-                self.count(total);
-                self.remember();
+                self.count(now, total);
+                self.remember(now);
                 self.log(total);
             }
         }

@@ -13,7 +13,7 @@ use crate::words::Outcome;
 use super::Record;
 
 impl Record {
-    pub(super) fn remember(&self) {
+    pub(super) fn remember(&self, now: Instant) {
         let outcome = self.outcome();
         let is_throttled = self.status == Some(StatusCode::TOO_MANY_REQUESTS);
         let reason = self.refusal.or_else(|| is_throttled.then_some(RefusalReason::Api));
@@ -27,7 +27,7 @@ impl Record {
             saved_bytes: if spares_bytes { self.bytes } else { 0 },
             refusal: reason.map(|reason| (reason, self.retry_after)),
         };
-        self.metrics.recent().note(Instant::now(), &answered);
+        self.metrics.recent().note(now, &answered);
     }
 }
 
