@@ -4,6 +4,7 @@ mod bounds;
 mod ca;
 mod deadlines;
 mod goodbye;
+mod leaving;
 mod protocols;
 mod tls;
 
