@@ -113,21 +113,6 @@ async fn a_drain_drops_what_is_left_at_its_deadline() {
     assert_eq!(rest(&mut busy).await.0, "");
 }
 
-/// Sends `request` over a pipe that holds `bytes` at a time; what comes back.
-async fn over_a_pipe(bytes: usize, request: &str) -> String {
-    let (client, socket) = tokio::io::duplex(bytes);
-    let (mut reader, mut writer) = tokio::io::split(client);
-    let (_trigger, drain) = Drain::new();
-    let server = Server::new(ServerSettings::recommended());
-    let serve = server.run_one(socket, ([127, 0, 0, 1], 1).into(), early, drain);
-    let mut told = String::new();
-    let (_, sent, read) =
-        tokio::join!(serve, writer.write_all(request.as_bytes()), reader.read_to_string(&mut told));
-    sent.unwrap();
-    read.unwrap();
-    told
-}
-
 /// Answers at once, and reads nothing.
 async fn early(_arrival: Arrival, _request: Request<Body>) -> Response<Body> {
     Response::new(Body::whole(vec![b'x'; 1000]))
@@ -141,10 +126,10 @@ async fn the_last_answer_is_written_to_its_end_however_slowly_it_is_taken() {
         ("GET / HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\n\r\nno request at all\r\n\r\n", 2),
         ("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n", 1),
     ] {
-        let whole = over_a_pipe(64 * 1024, request).await;
+        let whole = over_a_pipe(64 * 1024, request, early).await;
         assert_eq!(whole.matches("HTTP/1.1 ").count(), answers, "{whole}");
         for bytes in [1, 7, 63, 500] {
-            let told = over_a_pipe(bytes, request).await;
+            let told = over_a_pipe(bytes, request, early).await;
             assert_eq!(told.len(), whole.len(), "{bytes} at a time: {told}");
         }
     }
