@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +26,7 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     open: usize,
+    waits_for_quiet: Option<Waker>,
     quiet: Quiet,
     writing: Pace,
     chatter: Chatter,
@@ -67,7 +68,16 @@ impl Activity {
         let writing = Pace::new(settings.write_stall_timeout, settings.min_rate);
         let (chatter, tails, unread) = (Chatter::new(Instant::now()), BTreeMap::new(), Unread::Nothing);
         Arc::new(Self {
-            state: Mutex::new(State { open: 0, quiet, writing, chatter, tails, last_tail: 0, unread }),
+            state: Mutex::new(State {
+                open: 0,
+                waits_for_quiet: None,
+                quiet,
+                writing,
+                chatter,
+                tails,
+                last_tail: 0,
+                unread,
+            }),
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
             write_stall_timeout: settings.write_stall_timeout,
@@ -105,6 +115,16 @@ impl Activity {
     /// No request is open.
     pub(super) fn is_quiet(&self) -> bool {
         self.state().open == 0
+    }
+
+    /// Ready when no request is open; one task may wait for it.
+    pub(super) fn poll_quiet(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.open == 0 {
+            return Poll::Ready(());
+        }
+        state.waits_for_quiet = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// No request is open, and one is awaited or half read.
@@ -198,6 +218,11 @@ impl Drop for InProgress {
         state.open = state.open.saturating_sub(1);
         if state.open == 0 {
             state.quiet = Quiet::Idle { by: after(self.0.idle_timeout) };
+            let waits = state.waits_for_quiet.take();
+            drop(state);
+            if let Some(waker) = waits {
+                waker.wake();
+            }
         }
     }
 }

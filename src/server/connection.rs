@@ -89,7 +89,7 @@ impl Connection {
             .max_header_size(settings.max_header_bytes)
             .max_buf_size(buffer_bytes);
         let service = service_fn(|request| self.answer(request, scheme, activity.clone(), None));
-        let stream = Strict::new(stream, buffer_bytes);
+        let stream = Strict::new(stream, buffer_bytes, activity.clone());
         let mut connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut ending =
             Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Anew };

@@ -35,12 +35,7 @@ impl Returned {
             self.put(State::Read);
             return Body::empty();
         }
-        Body::stream(Lent {
-            body,
-            returned: self.clone(),
-            progress: Progress::Flowing,
-            _in_progress: in_progress,
-        })
+        Body::stream(Lent { body, returned: self.clone(), flowing: Some(in_progress) })
     }
 
     /// Reads what is left of a dropped body if it is at most `limit` long and comes soon.
@@ -101,14 +96,8 @@ pub(super) async fn discard(body: &mut Body, limit: u64) -> Discarded {
 struct Lent {
     body: Body,
     returned: Returned,
-    progress: Progress,
-    _in_progress: Arc<InProgress>,
-}
-
-#[derive(PartialEq, Eq)]
-enum Progress {
-    Flowing,
-    Ended,
+    /// Until its end was read, whoever holds on to it afterwards.
+    flowing: Option<Arc<InProgress>>,
 }
 
 impl HttpBody for Lent {
@@ -122,7 +111,7 @@ impl HttpBody for Lent {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         // Known at the last byte: whoever reads it may answer before the body itself is dropped.
         if frame.is_none() || self.body.is_end_stream() {
-            self.progress = Progress::Ended;
+            self.flowing = None;
             self.returned.put(State::Read);
         }
         Poll::Ready(frame)
@@ -139,7 +128,7 @@ impl HttpBody for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if self.progress == Progress::Flowing {
+        if self.flowing.is_some() {
             self.returned.put(State::Back(std::mem::take(&mut self.body)));
         }
     }

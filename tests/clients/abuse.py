@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 from sim import mark_of
@@ -27,19 +28,21 @@ class Neighbour:
 
     def __init__(self, proxy, token, content):
         command = [sys.executable, "-B", ROOT / "tests/clients/neighbour.py", str(proxy.https_port), proxy.ca, token, content]
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        os.set_blocking(self.child.stdout.fileno(), False)
-        self.unfinished = b""
+        # A pipe that nobody reads for a minute would be full, and keep the neighbour from asking.
+        self.told = tempfile.TemporaryFile()
+        self.read_bytes = 0
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self.told)
         self.asked = []
         wait_until(lambda: self.between(0, time.monotonic()), what="the neighbour's first answer")
 
     def between(self, begin, end):
         """Milliseconds of the requests that began meanwhile, in order of size; all of them were answered with 200."""
-        while part := self.child.stdout.read():
-            self.unfinished += part
-        *lines, self.unfinished = self.unfinished.split(b"\n")
-        for line in lines:
-            began, kind, status, took = line.decode().split()
+        there = self.told.fileno()
+        told = os.pread(there, os.fstat(there).st_size - self.read_bytes, self.read_bytes)
+        told = told[: told.rfind(b"\n") + 1]
+        self.read_bytes += len(told)
+        for line in told.decode().splitlines():
+            began, kind, status, took = line.split()
             self.asked.append((float(began), kind, status, float(took)))
         meanwhile = [one for one in self.asked if begin <= one[0] < end]
         assert all(status == "200" for _, _, status, _ in meanwhile), [one for one in meanwhile if one[2] != "200"][:5]
@@ -48,7 +51,7 @@ class Neighbour:
     def stop(self):
         self.child.stdin.close()
         self.child.wait(timeout=30)
-        self.child.stdout.close()
+        self.told.close()
 
 
 def part_of(ordered, share):

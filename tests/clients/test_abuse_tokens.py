@@ -9,7 +9,7 @@ import requests
 import urllib3
 
 from abuse import MIB, MOST_MEMORY, Field, Memory, Neighbour
-from floods import END_HEADERS, END_STREAM, HEADERS, H2Wire, frame
+from floods import DATA, END_HEADERS, END_STREAM, HEADERS, WINDOW_UPDATE, H2Wire, frame
 from raw import Server, read_request
 from world import Proxy
 
@@ -20,10 +20,10 @@ IN_FLIGHT = 50
 
 
 def ask_with(wire, tokens):
-    """One GET with each token; returns when all are answered."""
+    """One GET with each token; returns when all are answered, and room for as much again is given back."""
     heads = [frame(HEADERS, END_HEADERS | END_STREAM, wire.next_stream(), wire.block("GET", "/v1/people/me", token)) for token in tokens]
     wire.send(b"".join(heads))
-    answered = 0
+    answered = taken = 0
     buffer = b""
     wire.connection.settimeout(20)
     while answered < len(heads):
@@ -31,8 +31,11 @@ def ask_with(wire, tokens):
         assert part, "closed"
         buffer += part
         while len(buffer) >= 9 and len(buffer) >= (length := 9 + int.from_bytes(buffer[:3])):
-            answered += buffer[3] in (0, 1) and bool(buffer[4] & END_STREAM)
+            answered += buffer[3] in (DATA, HEADERS) and bool(buffer[4] & END_STREAM)
+            taken += length - 9 if buffer[3] == DATA else 0
             buffer = buffer[length:]
+    if taken:
+        wire.send(frame(WINDOW_UPDATE, 0, 0, taken.to_bytes(4)))
 
 
 @pytest.fixture

@@ -51,12 +51,19 @@ impl Scan {
         Self { part: Part::Start, line: Vec::new(), max_line_bytes }
     }
 
-    /// Looks at the next bytes of the connection; puts a NUL where the first ambiguity is.
-    pub(super) fn pass(&mut self, bytes: &mut [u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let taken = match &mut self.part {
-                Part::Over => return,
+    /// Between two requests: nothing of the next one has been seen.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.part, Part::Start) && self.line.is_empty()
+    }
+
+    /// Looks at the next bytes of the connection, up to the end of one request; puts a NUL where the first ambiguity is.
+    /// Says how many it looked at.
+    pub(super) fn pass(&mut self, bytes: &mut [u8]) -> usize {
+        let mut passed = 0;
+        while let Some(rest) = bytes.get_mut(passed..).filter(|rest| !rest.is_empty()) {
+            let was_between = matches!(self.part, Part::Start);
+            passed += match &mut self.part {
+                Part::Over => rest.len(),
                 Part::Data { left, of } => {
                     let skipped = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
                     *left = left.saturating_sub(u64::try_from(skipped).unwrap_or(u64::MAX));
@@ -72,8 +79,11 @@ impl Scan {
                     self.pass_line(rest)
                 }
             };
-            rest = rest.get_mut(taken..).unwrap_or_default();
+            if !was_between && self.is_between() {
+                break;
+            }
         }
+        passed
     }
 
     /// Takes bytes up to the end of the line; says how many.
@@ -185,11 +195,19 @@ mod tests {
 
     const MAX: usize = 64 * 1024;
 
+    /// However many requests there are in it.
+    fn pass_all(scan: &mut Scan, mut piece: &mut [u8]) {
+        while !piece.is_empty() {
+            let passed = scan.pass(piece);
+            piece = &mut piece[passed..];
+        }
+    }
+
     /// The bytes after a scan that saw them in pieces of at most `step`.
     fn passed(sent: &[u8], step: usize) -> Vec<u8> {
         let mut bytes = sent.to_vec();
         let mut scan = Scan::new(MAX);
-        bytes.chunks_mut(step).for_each(|piece| scan.pass(piece));
+        bytes.chunks_mut(step).for_each(|piece| pass_all(&mut scan, piece));
         bytes
     }
 
@@ -243,13 +261,35 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_stops_at_the_end_of_each_request() {
+        let requests = [
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n\r\n\r",
+            "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX: y\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+        ];
+        let mut sent = requests.concat().into_bytes();
+        let mut scan = Scan::new(MAX);
+        let mut rest = &mut sent[..];
+        for request in requests {
+            let passed = scan.pass(rest);
+            assert_eq!(passed, request.len(), "{request:?}");
+            assert!(scan.is_between());
+            rest = &mut rest[passed..];
+        }
+        assert_eq!(scan.pass(&mut b"GET /".to_vec()), 5);
+        assert!(!scan.is_between());
+    }
+
+    #[test]
     fn a_line_without_end_is_not_collected() {
         let mut zeros = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
         zeros.resize(3 * MAX, b'0');
         for step in [1000, MAX, 3 * MAX] {
             let mut scan = Scan::new(MAX);
             let mut bytes = zeros.clone();
-            bytes.chunks_mut(step).for_each(|piece| scan.pass(piece));
+            bytes.chunks_mut(step).for_each(|piece| pass_all(&mut scan, piece));
             assert!(bytes.contains(&0));
             assert!(scan.line.capacity() <= 2 * MAX);
         }

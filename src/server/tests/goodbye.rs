@@ -1,7 +1,5 @@
 //! How connections end: after early answers, and in a drain.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::*;
 
 const LARGE: usize = 5 * 1024 * 1024;
@@ -115,65 +113,6 @@ async fn a_drain_drops_what_is_left_at_its_deadline() {
     assert_eq!(rest(&mut busy).await.0, "");
 }
 
-/// Counts the requests that are being answered.
-struct Waiting(Arc<AtomicUsize>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_takes_its_request_with_it() {
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let counted = waiting.clone();
-    let world = world(ServerSettings::recommended(), "https", move |_, request: Request<Body>| {
-        let counted = counted.clone();
-        async move {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let _waiting = Waiting(counted);
-            drop(request);
-            std::future::pending::<Response<Body>>().await
-        }
-    })
-    .await;
-    let until = async |count: usize| {
-        let reached = async {
-            while waiting.load(Ordering::Relaxed) != count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(Duration::from_secs(3), reached).await.unwrap();
-    };
-    let mut h1 = world.tls("localhost", &["http/1.1"]).await;
-    h1.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab").await.unwrap();
-    until(1).await;
-    drop(h1);
-    until(0).await;
-    let mut h2 = world.h2().await;
-    let request = tokio::spawn(h2.send_request(get("/")));
-    until(1).await;
-    request.abort();
-    until(0).await;
-    assert_eq!(world.server.connections(), 1, "a reset stream does not cost the connection");
-}
-
-/// Sends `request` over a pipe that holds `bytes` at a time; what comes back.
-async fn over_a_pipe(bytes: usize, request: &str) -> String {
-    let (client, socket) = tokio::io::duplex(bytes);
-    let (mut reader, mut writer) = tokio::io::split(client);
-    let (_trigger, drain) = Drain::new();
-    let server = Server::new(ServerSettings::recommended());
-    let serve = server.run_one(socket, ([127, 0, 0, 1], 1).into(), early, drain);
-    let mut told = String::new();
-    let (_, sent, read) =
-        tokio::join!(serve, writer.write_all(request.as_bytes()), reader.read_to_string(&mut told));
-    sent.unwrap();
-    read.unwrap();
-    told
-}
-
 /// Answers at once, and reads nothing.
 async fn early(_arrival: Arrival, _request: Request<Body>) -> Response<Body> {
     Response::new(Body::whole(vec![b'x'; 1000]))
@@ -187,10 +126,10 @@ async fn the_last_answer_is_written_to_its_end_however_slowly_it_is_taken() {
         ("GET / HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\n\r\nno request at all\r\n\r\n", 2),
         ("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n", 1),
     ] {
-        let whole = over_a_pipe(64 * 1024, request).await;
+        let whole = over_a_pipe(64 * 1024, request, early).await;
         assert_eq!(whole.matches("HTTP/1.1 ").count(), answers, "{whole}");
         for bytes in [1, 7, 63, 500] {
-            let told = over_a_pipe(bytes, request).await;
+            let told = over_a_pipe(bytes, request, early).await;
             assert_eq!(told.len(), whole.len(), "{bytes} at a time: {told}");
         }
     }

@@ -4,6 +4,7 @@ mod bounds;
 mod ca;
 mod deadlines;
 mod goodbye;
+mod leaving;
 mod protocols;
 mod tls;
 
@@ -69,10 +70,11 @@ where
     World { address, server, trigger, run, ca }
 }
 
-/// Answers with the version and the path; `/panic`, `/slow`, `/endless`, `/ignore` do what they say.
+/// Answers with the version and the path; `/panic`, `/never`, `/slow`, `/endless`, `/ignore` do what they say.
 async fn echo(arrival: Arrival, request: Request<Body>) -> Response<Body> {
     match request.uri().path() {
         "/panic" => panic!("as asked"),
+        "/never" => std::future::pending().await,
         "/slow" => tokio::time::sleep(Duration::from_millis(400)).await,
         "/endless" => return Response::new(Body::whole(vec![b'x'; 64 * 1024 * 1024])),
         "/ignore" => {
@@ -94,6 +96,10 @@ impl World {
     }
 
     async fn tls(&self, name: &str, alpn: &[&str]) -> TlsStream<TcpStream> {
+        self.tls_over(self.tcp().await, name, alpn).await
+    }
+
+    async fn tls_over(&self, tcp: TcpStream, name: &str, alpn: &[&str]) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.certificate_der()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -104,7 +110,7 @@ impl World {
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, self.tcp().await).await.unwrap()
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
     }
 
     async fn h2(&self) -> SendRequest<Empty<Bytes>> {
@@ -125,6 +131,25 @@ impl World {
         };
         timeout(Duration::from_secs(5), waiting).await.unwrap();
     }
+}
+
+/// Sends `request` to `handler` over a pipe that holds `bytes` at a time; what comes back.
+async fn over_a_pipe<H, F>(bytes: usize, request: &str, handler: H) -> String
+where
+    H: Fn(Arrival, Request<Body>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let (client, socket) = tokio::io::duplex(bytes);
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let (_trigger, drain) = Drain::new();
+    let server = Server::new(ServerSettings::recommended());
+    let serve = server.run_one(socket, ([127, 0, 0, 1], 1).into(), handler, drain);
+    let mut told = String::new();
+    let (_, sent, read) =
+        tokio::join!(serve, writer.write_all(request.as_bytes()), reader.read_to_string(&mut told));
+    sent.unwrap();
+    read.unwrap();
+    told
 }
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
