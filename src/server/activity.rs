@@ -26,6 +26,8 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct State {
     open: usize,
+    /// How long a connection is quiet before it rests; none for one that cannot.
+    rests_after: Option<Duration>,
     waits_for_quiet: Option<Waker>,
     quiet: Quiet,
     writing: Pace,
@@ -40,8 +42,8 @@ struct State {
 enum Quiet {
     /// A head is awaited or half read.
     Head { by: Instant },
-    /// Between requests.
-    Idle { by: Instant },
+    /// Between requests; at the second instant, if there is one, its buffers may go.
+    Idle { by: Instant, rests_at: Option<Instant> },
 }
 
 /// Whether the client may still be sending a body that nobody will read.
@@ -58,6 +60,8 @@ pub(super) enum Unread {
 pub(super) enum Expiry {
     /// No request for `idle_timeout`: say goodbye.
     Idle,
+    /// No request for `rest_after`, and nothing left to write; said once each time, of a connection that may rest.
+    Quiet,
     /// A head that did not come, or bytes that were not taken: drop.
     Stalled,
 }
@@ -70,6 +74,7 @@ impl Activity {
         Arc::new(Self {
             state: Mutex::new(State {
                 open: 0,
+                rests_after: None,
                 waits_for_quiet: None,
                 quiet,
                 writing,
@@ -92,6 +97,11 @@ impl Activity {
     /// What is still open may go on; silence after `by` ends the connection.
     pub(super) fn finish_by(&self, by: Instant) {
         self.state().quiet = Quiet::Head { by };
+    }
+
+    /// From now on it is said when nothing has been going on for so long.
+    pub(super) fn may_rest(&self, after: Duration) {
+        self.state().rests_after = Some(after);
     }
 
     /// A request began; it is in progress until the guard and its clones are gone.
@@ -149,10 +159,14 @@ impl Activity {
 
     fn poll_expired(&self, timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<Expiry> {
         loop {
-            let (by, expiry) = self.deadline();
-            if by <= Instant::now()
+            let now = Instant::now();
+            let (by, expiry) = self.deadline(now);
+            if by <= now
                 && let Some(expiry) = expiry
             {
+                if expiry == Expiry::Quiet {
+                    self.rest();
+                }
                 return Poll::Ready(expiry);
             }
             // Later deadlines are met lazily: the timer fires, and finds that it has to wait on.
@@ -164,17 +178,26 @@ impl Activity {
     }
 
     /// The next deadline; without an expiry it is only a time to look again.
-    fn deadline(&self) -> (Instant, Option<Expiry>) {
+    fn deadline(&self, now: Instant) -> (Instant, Option<Expiry>) {
         let state = self.state();
         let quiet = match state.quiet {
-            _ if state.open > 0 => (after(self.idle_timeout.max(LOOK_AGAIN)), None),
+            _ if state.open > 0 => (later(now, self.idle_timeout.max(LOOK_AGAIN)), None),
             Quiet::Head { by } => (by, Some(Expiry::Stalled)),
-            Quiet::Idle { by } => (by, Some(Expiry::Idle)),
+            Quiet::Idle { by, rests_at: Some(at) } if at < by && state.writing.deadline().is_none() => {
+                (at, Some(Expiry::Quiet))
+            }
+            Quiet::Idle { by, .. } => (by, Some(Expiry::Idle)),
         };
         let tail = state.tails.values().next().map(|handed_at| *handed_at + self.write_stall_timeout);
         match state.writing.deadline().into_iter().chain(tail).min() {
             Some(by) if by < quiet.0 => (by, Some(Expiry::Stalled)),
             _ => quiet,
+        }
+    }
+
+    fn rest(&self) {
+        if let Quiet::Idle { rests_at, .. } = &mut self.state().quiet {
+            *rests_at = None;
         }
     }
 
@@ -217,7 +240,9 @@ impl Drop for InProgress {
         let mut state = self.0.state();
         state.open = state.open.saturating_sub(1);
         if state.open == 0 {
-            state.quiet = Quiet::Idle { by: after(self.0.idle_timeout) };
+            let now = Instant::now();
+            let rests_at = state.rests_after.map(|quiet_for| later(now, quiet_for));
+            state.quiet = Quiet::Idle { by: later(now, self.0.idle_timeout), rests_at };
             let waits = state.waits_for_quiet.take();
             drop(state);
             if let Some(waker) = waits {
@@ -329,9 +354,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// A deadline; a duration beyond the clock's range means a day, after which it is looked at again.
 fn after(duration: Duration) -> Instant {
-    let now = Instant::now();
+    later(Instant::now(), duration)
+}
+
+/// A deadline; a duration beyond the clock's range means a day, after which it is looked at again.
+fn later(now: Instant, duration: Duration) -> Instant {
     now.checked_add(duration).unwrap_or(now + Duration::from_secs(24 * 60 * 60))
 }
 

@@ -10,7 +10,7 @@ use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -88,38 +88,30 @@ impl Connection {
             .max_headers(settings.max_fields)
             .max_header_size(settings.max_header_bytes)
             .max_buf_size(buffer_bytes);
-        let service = service_fn(|request| self.answer(request, scheme, activity.clone(), None));
-        let stream = Strict::new(stream, buffer_bytes, activity.clone());
-        let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+        activity.may_rest(settings.rest_after);
+        let mut stream = Strict::new(stream, buffer_bytes, activity.clone());
         let mut ending =
             Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Anew };
-        let mut malformed = false;
-        let mut is_written = false;
-        loop {
+        // Between requests a connection is what it was before the first one, and holds no more memory.
+        let stream = loop {
             tokio::select! {
                 biased;
-                // Up to and with the shutdown: only then hyper has written what it still holds. Once is not enough: where
-                // a request spoke of an upgrade, it first ends to hand over the connection, and holds on to its bytes.
-                result = &mut connection => match result {
-                    _ if is_written => break,
-                    Err(error) if !error.is_parse() => break,
-                    result => {
-                        malformed = result.is_err();
-                        is_written = true;
-                    }
-                },
+                () = stream.begun() => {}
                 next = ending.next() => match next {
                     Next::Drop => return,
-                    Next::Finish => Pin::new(&mut connection).graceful_shutdown(),
+                    Next::Finish => break stream,
+                    Next::Rest => continue,
                 }
             }
-        }
-        if malformed || activity.unread() == Unread::Rest {
-            activity.set_unread(Unread::Rest);
-        }
-        // The buffers go first: who sends too large a head again and again leaves many of these behind.
-        let stream = connection.into_parts().io.into_inner().into_inner();
-        self.close(stream, activity.unread()).await;
+            let service = service_fn(|request| self.answer(request, scheme, activity.clone(), None));
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            match Box::pin(requests(connection, &mut ending, &activity)).await {
+                Served::Dropped => return,
+                Served::Ended(ended) => break ended,
+                Served::Rests(rested) => stream = rested,
+            }
+        };
+        self.close(stream.into_inner(), activity.unread()).await;
     }
 
     async fn http2<S>(self, stream: S, activity: Arc<Activity>)
@@ -151,6 +143,7 @@ impl Connection {
                 next = ending.next() => match next {
                     Next::Drop => break,
                     Next::Finish => connection.as_mut().graceful_shutdown(),
+                    Next::Rest => {}
                 }
             }
         }
@@ -227,6 +220,60 @@ impl Connection {
     }
 }
 
+/// What is left of an HTTP/1 connection after some requests.
+enum Served<S> {
+    /// Nothing: it is to be closed at once.
+    Dropped,
+    /// What is to be closed with a goodbye.
+    Ended(Strict<S>),
+    /// What may have more requests, later.
+    Rests(Strict<S>),
+}
+
+/// Serves requests until there are none for a while, or none any more.
+async fn requests<S, H>(
+    mut connection: http1::Connection<TokioIo<Strict<S>>, H>,
+    ending: &mut Ending<'_>,
+    activity: &Activity,
+) -> Served<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: HttpService<Incoming, ResBody = Outgoing, Error = Infallible>,
+{
+    let mut malformed = false;
+    let mut is_written = false;
+    loop {
+        tokio::select! {
+            biased;
+            // Up to and with the shutdown: only then hyper has written what it still holds. Once is not enough: where
+            // a request spoke of an upgrade, it first ends to hand over the connection, and holds on to its bytes.
+            result = &mut connection => match result {
+                _ if is_written => break,
+                Err(error) if !error.is_parse() => break,
+                result => {
+                    malformed = result.is_err();
+                    is_written = true;
+                }
+            },
+            next = ending.next() => match next {
+                Next::Drop => return Served::Dropped,
+                Next::Finish => Pin::new(&mut connection).graceful_shutdown(),
+                Next::Rest => {
+                    let parts = connection.into_parts();
+                    let stream = parts.io.into_inner();
+                    // No request is open and none has begun, so hyper holds no byte of one.
+                    return if parts.read_buf.is_empty() { Served::Rests(stream) } else { Served::Dropped };
+                }
+            }
+        }
+    }
+    if malformed {
+        activity.set_unread(Unread::Rest);
+    }
+    // The buffers go before the goodbye: who sends too large a head again and again leaves many of these behind.
+    Served::Ended(connection.into_parts().io.into_inner())
+}
+
 /// Watches the two things that end a connection from our side: the drain and a deadline.
 struct Ending<'a> {
     drain: &'a Drain,
@@ -240,6 +287,8 @@ enum Next {
     Drop,
     /// Say goodbye, and let what is under way come to its end.
     Finish,
+    /// Let go of what is held for requests; more of them may come.
+    Rest,
 }
 
 enum Phase {
@@ -274,22 +323,28 @@ impl Ending<'_> {
                             return Next::Finish;
                         }
                     };
-                    if expiry == Expiry::Stalled {
-                        return Next::Drop;
-                    }
-                    return self.finish(GOODBYE_WITHIN);
+                    return match expiry {
+                        Expiry::Idle => self.finish(GOODBYE_WITHIN),
+                        Expiry::Quiet => Next::Rest,
+                        Expiry::Stalled => Next::Drop,
+                    };
                 }
                 Phase::LastCall(by) => tokio::select! {
                     biased;
-                    _ = self.activity.expired() => return Next::Drop,
+                    () = self.expired() => return Next::Drop,
                     () = sleep_until(by) => return self.finish(LAST_REQUEST_WITHIN),
                 },
                 Phase::Finishing => {
-                    self.activity.expired().await;
+                    self.expired().await;
                     return Next::Drop;
                 }
             }
         }
+    }
+
+    /// Waits for a deadline of a connection that does not go on.
+    async fn expired(&self) {
+        while self.activity.expired().await == Expiry::Quiet {}
     }
 
     fn finish(&mut self, within: Duration) -> Next {

@@ -14,6 +14,8 @@ pub struct ServerSettings {
     pub header_timeout: Duration,
     /// Silence between two requests of a connection (h1), or without an open stream (h2).
     pub idle_timeout: Duration,
+    /// Silence between two requests of an h1 connection after which it holds no buffers until the next one.
+    pub rest_after: Duration,
     /// Silence of a client in the middle of its request body.
     pub body_idle_timeout: Duration,
     /// A client that takes none of the bytes waiting for it.
@@ -54,6 +56,8 @@ impl ServerSettings {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
+            // A bot that asks one thing after the other is busy; one that polls or waits for its user is not.
+            rest_after: Duration::from_secs(1),
             body_idle_timeout: Duration::from_secs(20),
             write_stall_timeout: Duration::from_secs(30),
             // Apache's mod_reqtimeout; IIS and Kestrel ask for 240.

@@ -1,6 +1,7 @@
 //! Refuses what hyper forgives in HTTP/1 requests: whatever another parser may read differently is spoilt on its way in,
 //! one request at a time.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -42,18 +43,32 @@ impl<S> Strict<S> {
 }
 
 impl<S: AsyncRead + Unpin> Strict<S> {
+    /// Waits for the first bytes of the next request, or until the client has left: that is read again by whoever reads.
+    ///
+    /// # Drop
+    /// Loses nothing: what has come is held for the next read.
+    pub(super) async fn begun(&mut self) {
+        poll_fn(|cx| if self.ahead.is_empty() { self.poll_ahead(cx).map(drop) } else { Poll::Ready(()) })
+            .await;
+    }
+
+    /// Reads a few bytes that nobody may see yet; tells how many, none of which at the end.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buf = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        self.ahead.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
     /// Ready when the client has left, or broke off: nothing of what comes meanwhile is handed out.
     ///
     /// Looks no further than a few requests ahead: whoever sends more is not seen to leave before its turn.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.ahead.len() < AHEAD_BYTES {
-            let mut space = [MaybeUninit::uninit(); READ_BYTES];
-            let mut buf = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
-            if buf.filled().is_empty() {
+            if ready!(self.poll_ahead(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
-            self.ahead.extend_from_slice(buf.filled());
         }
         Poll::Pending
     }

@@ -6,6 +6,7 @@ mod deadlines;
 mod goodbye;
 mod leaving;
 mod protocols;
+mod resting;
 mod tls;
 
 use std::net::SocketAddr;
