@@ -1,6 +1,6 @@
 //! What Tollgate itself costs a request, whole and room by room: everything but sockets, before an API that answers at
 //! once. `path count CASE TIMES` only asks, for who counts instructions (`tests/instructions.sh`).
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark: what fails must stop it")]
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "a benchmark: what fails must stop it")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ install_missing() {
     command -v curl >/dev/null || missing+=(curl)
     command -v openssl >/dev/null || missing+=(openssl)
     command -v chromium >/dev/null || missing+=(chromium)
+    command -v valgrind >/dev/null || missing+=(valgrind)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     if [[ ! -x target/prometheus/usr/bin/promtool || ! -x target/prometheus/usr/bin/alertmanager ]]; then
@@ -44,5 +45,8 @@ step "cargo test"
 cargo test --quiet --locked
 step "cargo doc"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps
+step "instructions (callgrind)"
+"${walled[@]}" cargo build --quiet --locked --profile count --bench path
+bash tests/instructions.sh
 step "real clients (pytest)"
 bash tests/clients/run.sh

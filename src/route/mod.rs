@@ -293,13 +293,13 @@ impl Router {
 
 impl Name {
     fn of(base: &Base) -> Self {
-        let port = base.authority.port_u16().unwrap_or(base.scheme.default_port());
+        let port = base.authority.port_u16().unwrap_or_else(|| base.scheme.default_port());
         Self { scheme: base.scheme, host: base.authority.host().into(), port }
     }
 
     fn is(&self, scheme: Scheme, (host, port): (&str, Option<u16>)) -> bool {
         self.scheme == scheme
-            && self.port == port.unwrap_or(scheme.default_port())
+            && self.port == port.unwrap_or_else(|| scheme.default_port())
             && self.host.eq_ignore_ascii_case(host)
     }
 }
