@@ -47,10 +47,12 @@ impl Shared {
         let (proof_key, takes_kept) = (plan.proof.clone(), query.manner.takes_kept);
         let why = if takes_kept { Why::UriMiss } else { Why::Request };
         // What others have read shows in nothing that a tenant without a proof of its own is told.
-        let is_renewed = takes_kept && self.store.proof(&proof_key).is_some();
+        let mut known = self.store.proof(&proof_key);
+        let is_renewed = takes_kept && known.is_some();
         let mut slot = Slot::new(query.route, query.pass, why, Plan::Content(Box::new(plan)));
         loop {
-            let proof = self.proof(&proof_key, query.pass);
+            let proof = known.take().or_else(|| self.store.proof(&proof_key));
+            let proof = proof.filter(|proof| self.stands_for(proof, &proof_key, query.pass));
             let fresh = proof.filter(|proof| takes_kept && !self.left(proof, query.manner.max_age).is_zero());
             let obtained = if query.head.method == Method::HEAD {
                 self.obtain_head(query, fresh.as_deref())
@@ -234,12 +236,6 @@ impl Shared {
             Bytes::Whole => whole.read(None).await?,
         };
         Some(reply.with(|_| body))
-    }
-
-    /// What the API has said to this credential and has not taken back.
-    fn proof(&self, key: &Key, pass: &Pass) -> Option<Arc<Proof>> {
-        let proof = self.store.proof(key)?;
-        self.stands_for(&proof, key, pass).then_some(proof)
     }
 
     /// Whether a proof that a request has waited with is still good. One that was asked for this very use is, if every
