@@ -1,29 +1,31 @@
-//! Decides how one request is sent over the pooled connections, and what its failure means.
+//! Decides how one request is sent, and what its failure means.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Method, Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::client::conn::TrySendError;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::timeout;
+use tokio::time::{Sleep, timeout};
 
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::gate::{Permit, Receipt};
 use crate::rewrite::Outbound;
-use crate::words::Side;
 
-use super::connect::{Carried, Connector};
+use super::connect::Connector;
+use super::form::Form;
 use super::framing::{self, Framing};
 use super::interim::Interim;
-use super::receiving::{Ending, Received, Suspicious};
-use super::seat::{Seat, poison};
+use super::pool::{Common, Lent, Pool, Way};
+use super::receiving::{Carrier, Ending, Received};
+use super::seat::Seat;
 use super::sending::{Sending, Watched};
 use super::wire::{Gauge, Unasked};
 use super::{Answer, Codings, Failed, Fault, Phase, Transport, UpstreamSettings};
@@ -31,18 +33,18 @@ use super::{Answer, Codings, Failed, Fault, Phase, Transport, UpstreamSettings};
 /// The network's way to the API: pooled connections, HTTP/2 where the API offers it. Cloning is cheap.
 #[derive(Clone)]
 pub struct Client {
-    pool: legacy::Client<Connector, Watched>,
+    pool: Pool,
     gauge: Gauge,
     opening: Arc<Mutex<()>>,
     clock: Clock,
     limits: Limits,
     codings: Codings,
-    host: String,
+    form: Form,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Client({})", self.host)
+        write!(f, "Client({})", self.form.host())
     }
 }
 
@@ -54,8 +56,23 @@ struct Limits {
     body_idle: Duration,
 }
 
+/// One request under way, as it is looked at while its answer is awaited.
+struct Exchange {
+    sending: Sending,
+    interim: Arc<Interim>,
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// The connection was closed before it took the request.
+    Again(Request<Watched>),
+    Failed(Failed),
+}
+
+type Answered = Result<Response<Incoming>, TrySendError<Request<Watched>>>;
+
 impl Client {
-    /// Loads certificates and builds the pool; connects to nothing yet.
+    /// Loads certificates and prepares the pool; connects to nothing yet.
     ///
     /// # Errors
     /// One [`Fault`] per setting that cannot work.
@@ -69,9 +86,9 @@ impl Client {
             header: settings.header_timeout,
             body_idle: settings.body_idle_timeout,
         };
-        let host = settings.base.authority.host().to_owned();
-        let (pool, codings) = (pool(settings, connector), settings.codings);
-        Ok(Self { pool, gauge, opening: Arc::default(), clock, limits, codings, host })
+        let (pool, codings) = (Pool::new(settings, connector, clock.clone()), settings.codings);
+        let form = Form::new(&settings.base);
+        Ok(Self { pool, gauge, opening: Arc::default(), clock, limits, codings, form })
     }
 
     /// Connections to the upstream that are open now, in use or not.
@@ -94,33 +111,110 @@ impl Client {
         None
     }
 
-    /// Waits until the upstream took too long.
-    async fn patience(
-        &self,
-        mut captured: CaptureConnection,
-        sending: &Sending,
-        seat: &Seat,
-        first: Option<OwnedMutexGuard<()>>,
-    ) -> Failed {
+    /// A connection, where none is free.
+    async fn wait(&self, exchange: &Exchange) -> Result<Way, Failed> {
+        let _first = self.opening().await;
         let limit = self.limits.connection;
-        let assigned = async {
-            let is_assigned = captured.wait_for_connection_metadata().await.is_some();
-            seat.take(&captured);
-            drop(first);
-            is_assigned
+        let timed_out = |_elapsed| Failed::TimedOut { phase: Phase::Connect, limit };
+        let way = timeout(limit, self.pool.acquire()).await.map_err(timed_out)??;
+        exchange.sending.begin();
+        Ok(way)
+    }
+
+    /// Sends the request over the first connection to be had; over another one, if that was closed before it took it.
+    async fn ask(
+        &self,
+        mut request: Request<Watched>,
+        exchange: &Exchange,
+        stake: &mut Stake,
+    ) -> Result<(Response<Incoming>, Carrier), Failed> {
+        loop {
+            let way = match self.pool.find() {
+                Some(way) => way,
+                None => Box::pin(self.wait(exchange)).await?,
+            };
+            stake.is_at_risk = true;
+            let asked = match way {
+                Way::Common(common) => self.ask_beside_others(common, request, exchange).await,
+                Way::Own(lent) => self.ask_alone(lent, request, exchange).await,
+            };
+            match asked {
+                Ok(answered) => return Ok(answered),
+                Err(Unanswered::Failed(failed)) => return Err(failed),
+                Err(Unanswered::Again(back)) => request = back,
+            }
+            stake.is_at_risk = false;
+        }
+    }
+
+    async fn ask_alone(
+        &self,
+        mut lent: Lent,
+        mut request: Request<Watched>,
+        exchange: &Exchange,
+    ) -> Result<(Response<Incoming>, Carrier), Unanswered> {
+        self.form.for_one(&mut request);
+        let limits = (self.limits.write, self.limits.header);
+        let is_used = lent.single().is_some_and(|single| single.is_used());
+        let asked = {
+            let Some(single) = lent.single() else { return Err(Unanswered::Again(request)) };
+            let mut answer = pin!(single.send(request));
+            poll_fn(|cx| {
+                let _is_over = single.poll(cx);
+                if let Some(status) = exchange.interim.exceeded() {
+                    return Poll::Ready(Err(Failed::Unexpected(status)));
+                }
+                match answer.as_mut().poll(cx) {
+                    Poll::Ready(answered) => Poll::Ready(Ok(answered)),
+                    Poll::Pending => exchange.sending.poll_silence(cx, limits, &mut single.timer).map(Err),
+                }
+            })
+            .await
         };
-        match timeout(limit, assigned).await {
-            Ok(true) => sending.silence(self.limits.write, self.limits.header).await,
-            // hyper dropped the request: its own outcome says why.
-            Ok(false) => std::future::pending().await,
-            Err(_elapsed) => Failed::TimedOut { phase: Phase::Connect, limit },
+        match asked.map(|answered| judge(answered, is_used, exchange)) {
+            Ok(Ok(response)) => Ok((response, Carrier::Own(lent))),
+            Ok(Err(Unanswered::Again(mut request))) => {
+                self.form.for_any(&mut request);
+                Err(Unanswered::Again(request))
+            }
+            Ok(Err(failed)) => Err(failed),
+            Err(failed) => {
+                lent.single().into_iter().for_each(|single| single.spoil());
+                Err(Unanswered::Failed(failed))
+            }
+        }
+    }
+
+    async fn ask_beside_others(
+        &self,
+        mut common: Common,
+        request: Request<Watched>,
+        exchange: &Exchange,
+    ) -> Result<(Response<Incoming>, Carrier), Unanswered> {
+        let seat = Seat::take(&common.line);
+        let limits = (self.limits.write, self.limits.header);
+        let mut answer = pin!(common.sender.try_send_request(request));
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let asked = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(Ok(answered)),
+            Poll::Pending => exchange.sending.poll_silence(cx, limits, &mut timer).map(Err),
+        });
+        match asked.await {
+            Ok(answered) => {
+                judge(answered, common.is_used, exchange).map(|response| (response, Carrier::Common(seat)))
+            }
+            Err(failed) => {
+                // Everybody shares it, and if it is dead everybody would wait as long.
+                seat.poison();
+                Err(Unanswered::Failed(failed))
+            }
         }
     }
 
     fn answer(
         &self,
         mut response: Response<Incoming>,
-        stake: &Stake,
+        mut carrier: Carrier,
         sending: Sending,
         expected: Expected,
     ) -> Result<Response<Body>, Failed> {
@@ -129,42 +223,20 @@ impl Client {
             return Err(Failed::Unexpected(status));
         }
         let framing = framing::check(response.headers_mut(), status, self.codings)
-            .inspect_err(|_misframed| stake.poison())?;
+            .inspect_err(|_misframed| carrier.spoil())?;
         let ending = if response.version() == Version::HTTP_2 { Ending::Flagged } else { Ending::Checked };
         let is_refused = status.is_client_error() || status.is_server_error();
         let is_cut_short = is_refused && sending.hold();
         if ending == Ending::Checked && (is_cut_short || framing == Framing::Doubtful) {
-            stake.poison();
+            carrier.spoil();
         }
-        let idle = self.limits.body_idle;
         Ok(response.map(|incoming| {
             if expected == Expected::Fields || incoming.is_end_stream() {
                 sending.cut();
                 return Body::empty();
             }
-            let body = Body::stream(Received::new(incoming, ending, sending));
-            let (captured, seat) = (stake.captured.clone(), stake.seat.clone());
-            seat.take(&captured);
-            let body = body.with_idle_timeout(Side::Upstream, idle);
-            Body::stream(Suspicious::new(body, seat, move || poison(&captured)))
+            Body::stream(Received::new(incoming, carrier, ending, sending, self.limits.body_idle))
         }))
-    }
-
-    fn failed(&self, error: legacy::Error, stake: &Stake, sending: &Sending) -> Failed {
-        if let Some(failure) = sending.take_failure() {
-            return Failed::Body(failure);
-        }
-        if let Some(failed) = causes(&error).find_map(|cause| cause.downcast_ref::<Carried>()?.take()) {
-            return failed;
-        }
-        if !stake.is_at_risk() {
-            return Failed::Handshake { sni: self.host.clone(), source: error.into() };
-        }
-        if causes(&error).any(is_untaken) {
-            Failed::Untaken(error.into())
-        } else {
-            Failed::Broken(error.into())
-        }
     }
 }
 
@@ -176,29 +248,17 @@ impl Transport for Client {
         let (sending, watched) = Sending::watch(body, self.clock.clone());
         let expected = if head.method == Method::HEAD { Expected::Fields } else { Expected::Body };
         let mut request = Request::from_parts(head, watched);
-        let interim = Interim::watch(&mut request);
-        let captured = capture_connection(&mut request);
-        let stake = Stake { permit: Some(permit), captured: captured.clone(), seat: Seat::default() };
-        let first = self.opening().await;
-        let outcome = tokio::select! {
-            biased;
-            status = interim.exceeded() => {
-                stake.poison();
-                Err(Failed::Unexpected(status))
-            }
-            outcome = self.pool.request(request) => outcome.map_err(|error| self.failed(error, &stake, &sending)),
-            failed = self.patience(captured, &sending, &stake.seat, first) => Err(failed),
-        };
-        match outcome.and_then(|response| self.answer(response, &stake, sending, expected)) {
+        let exchange = Exchange { sending, interim: Interim::watch(&mut request) };
+        let mut stake = Stake { permit: Some(permit), is_at_risk: false };
+        let asked = self.ask(request, &exchange, &mut stake).await;
+        let answered =
+            asked.and_then(|(response, carrier)| self.answer(response, carrier, exchange.sending, expected));
+        match answered {
             Ok(response) => match stake.spend() {
                 Some(receipt) => Ok(Answer { response, receipt }),
                 None => Err(Failed::Broken("answered without a permit".into())),
             },
             Err(failed) => {
-                if matches!(failed, Failed::TimedOut { phase: Phase::Header | Phase::Write, .. }) {
-                    // Over HTTP/2 everybody shares it, and if it is dead everybody would wait as long.
-                    stake.poison();
-                }
                 stake.settle(&failed);
                 Err(failed)
             }
@@ -218,23 +278,13 @@ enum Expected {
 /// The permit of a request that is being sent.
 ///
 /// # Drop
-/// Spends the permit if the request had a connection: from then on bytes of it may have left.
+/// Spends the permit if the request has a connection: from then on bytes of it may have left.
 struct Stake {
     permit: Option<Permit>,
-    captured: CaptureConnection,
-    seat: Seat,
+    is_at_risk: bool,
 }
 
 impl Stake {
-    fn is_at_risk(&self) -> bool {
-        self.captured.connection_metadata().is_some()
-    }
-
-    /// The connection carries nothing more after this exchange.
-    fn poison(&self) {
-        poison(&self.captured);
-    }
-
     fn spend(mut self) -> Option<Receipt> {
         self.permit.take().map(Permit::spend)
     }
@@ -249,7 +299,7 @@ impl Stake {
 
 impl Drop for Stake {
     fn drop(&mut self) {
-        if self.is_at_risk()
+        if self.is_at_risk
             && let Some(permit) = self.permit.take()
         {
             let _unheard = permit.spend();
@@ -257,29 +307,29 @@ impl Drop for Stake {
     }
 }
 
-fn pool(settings: &UpstreamSettings, connector: Connector) -> legacy::Client<Connector, Watched> {
-    legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(settings.pool_idle_timeout)
-        .pool_max_idle_per_host(settings.pool_max_idle)
-        .retry_canceled_requests(true)
-        .http1_max_buf_size(HEAD_BYTES)
-        .http1_max_headers(128)
-        .http2_max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
-        // Until its SETTINGS tell how many it takes, an upstream would refuse a burst.
-        .http2_initial_max_send_streams(1)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(STREAM_WINDOW * 4)
-        .http2_max_send_buf_size(256 * 1024)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-        .http2_keep_alive_while_idle(true)
-        .build(connector)
+/// What an exchange came to on a connection that has carried others before, or has not.
+fn judge(answered: Answered, is_used: bool, exchange: &Exchange) -> Result<Response<Incoming>, Unanswered> {
+    let mut error = match answered {
+        Ok(response) => return Ok(response),
+        Err(error) => error,
+    };
+    if let Some(failure) = exchange.sending.take_failure() {
+        return Err(Unanswered::Failed(Failed::Body(failure)));
+    }
+    if let Some(request) = error.take_message().filter(|_| is_used) {
+        return Err(Unanswered::Again(request));
+    }
+    let error = error.into_error();
+    let is_untaken = causes(&error).any(is_untaken);
+    Err(Unanswered::Failed(if is_untaken {
+        Failed::Untaken(error.into())
+    } else {
+        Failed::Broken(error.into())
+    }))
 }
 
 /// The error and everything below it.
-fn causes(error: &legacy::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let top: &(dyn Error + 'static) = error;
     std::iter::successors(Some(top), |cause: &&(dyn Error + 'static)| (*cause).source())
 }
@@ -298,11 +348,5 @@ fn is_untaken(cause: &(dyn Error + 'static)) -> bool {
         || cause.downcast_ref::<io::Error>().is_some_and(is_unasked)
 }
 
-/// Webex answers with some 2 kB of fields.
-const HEAD_BYTES: usize = 64 * 1024;
-/// Bytes in flight per answer: 20 MB/s at 50 ms, and what a slow reader can make us hold.
-const STREAM_WINDOW: u32 = 1024 * 1024;
 /// A connection and its handshake over a bad line.
 const OPENING: Duration = Duration::from_secs(1);
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);

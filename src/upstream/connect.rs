@@ -2,18 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tower_service::Service;
 
 use crate::clock::Clock;
 use crate::words::Scheme;
@@ -24,7 +19,7 @@ use super::tls::Tls;
 use super::wire::{Gauge, Stream, Wire};
 use super::{Failed, Fault, Phase, ProxyChoice, UpstreamSettings};
 
-/// Opens connections to the one upstream, whatever URI it is asked for.
+/// Opens connections to the one upstream. Cloning shares its places.
 #[derive(Clone)]
 pub(super) struct Connector(Arc<Path>);
 
@@ -68,18 +63,10 @@ impl Connector {
     }
 }
 
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Wire>;
-    type Error = Carried;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Carried>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Carried>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _uri: Uri) -> Self::Future {
-        let path = Arc::clone(&self.0);
-        Box::pin(async move { path.open().await.map(TokioIo::new).map_err(Carried::new) })
+impl Connector {
+    /// Opens a connection, each step of it within its time.
+    pub(super) async fn open(&self) -> Result<Wire, Failed> {
+        self.0.open().await
     }
 }
 
@@ -150,29 +137,6 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     socket.set_nodelay(true)?;
     socket.connect(address).await
 }
-
-/// Carries a [`Failed`] through hyper-util, which hands it back by reference only.
-#[derive(Debug)]
-pub(super) struct Carried(Mutex<Option<Failed>>);
-
-impl Carried {
-    fn new(failed: Failed) -> Self {
-        Self(Mutex::new(Some(failed)))
-    }
-
-    /// The failure; none if it was taken before.
-    pub(super) fn take(&self) -> Option<Failed> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-    }
-}
-
-impl std::fmt::Display for Carried {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no connection to the upstream")
-    }
-}
-
-impl std::error::Error for Carried {}
 
 /// RFC 8305 §8 recommends 250 ms.
 const HEAD_START: Duration = Duration::from_millis(250);

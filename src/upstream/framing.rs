@@ -28,12 +28,26 @@ pub(super) fn check(
         return Err(Failed::Broken("the transfer coding of the answer is not chunked alone".into()));
     }
     let length = length(headers)?;
-    if let Some(length) = length {
+    if let Some(length) = length
+        && !is_written_once(headers)
+    {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let claims_too_much =
         status == StatusCode::NO_CONTENT && (is_coded || length.is_some_and(|length| length > 0));
     Ok(if claims_too_much || (is_coded && length.is_some()) { Framing::Doubtful } else { Framing::Plain })
+}
+
+/// Whether the length stands there as it would be written anew.
+fn is_written_once(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let first = lines.next().map(HeaderValue::as_bytes);
+    let is_plain = match first {
+        Some([b'0']) => true,
+        Some([first, rest @ ..]) => (b'1'..=b'9').contains(first) && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    is_plain && lines.next().is_none()
 }
 
 /// Chunks alone; or, if the setting says so, codings that hyper reads to the close of the connection.

@@ -1,17 +1,13 @@
 //! Decides how many interim answers an upstream may send before the one that counts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, StatusCode};
-use tokio::sync::Notify;
 
 /// The interim answers of one exchange over HTTP/1.1. hyper reads over any number of them.
 #[derive(Debug, Default)]
-pub(super) struct Interim {
-    state: Mutex<State>,
-    exceeded: Notify,
-}
+pub(super) struct Interim(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -33,19 +29,20 @@ impl Interim {
         interim
     }
 
-    /// Waits until there were too many; says what the last one was.
-    pub(super) async fn exceeded(&self) -> StatusCode {
-        self.exceeded.notified().await;
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last
+    /// What the last one was, if there were too many.
+    pub(super) fn exceeded(&self) -> Option<StatusCode> {
+        let state = self.state();
+        (state.count > MOST).then_some(state.last)
     }
 
     fn note(&self, status: StatusCode, weight: u32) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.count = state.count.saturating_add(weight);
         state.last = status;
-        if state.count > MOST {
-            self.exceeded.notify_one();
-        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Decides when a connection that nobody trusts any more ends: soon after the last exchange on it.
+//! Decides when an HTTP/2 connection that nobody trusts any more ends: soon after the last exchange on it.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::Extensions;
-use hyper_util::client::legacy::connect::CaptureConnection;
 use tokio::time::Sleep;
 
 /// What a connection and the exchanges on it know of each other. Cloning shares it.
@@ -28,8 +26,7 @@ impl Line {
     /// Whether the connection is to end: it is suspect, and nothing has been on it for [`REST`]. `rest` is the caller's.
     pub(super) fn poll_over(&self, cx: &mut Context<'_>, rest: &mut Option<Pin<Box<Sleep>>>) -> Poll<()> {
         *lock(&self.0.waker) = Some(cx.waker().clone());
-        let is_left =
-            self.0.is_suspect.load(Ordering::SeqCst) && self.0.exchanges.load(Ordering::SeqCst) == 0;
+        let is_left = self.is_suspect() && self.0.exchanges.load(Ordering::SeqCst) == 0;
         if !is_left {
             *rest = None;
             return Poll::Pending;
@@ -37,10 +34,15 @@ impl Line {
         rest.get_or_insert_with(|| Box::pin(tokio::time::sleep(REST))).as_mut().poll(cx)
     }
 
-    fn of(captured: &CaptureConnection) -> Option<Self> {
-        let mut extras = Extensions::new();
-        captured.connection_metadata().as_ref()?.get_extras(&mut extras);
-        extras.remove()
+    /// The connection carries nothing more after the exchanges that are on it.
+    pub(super) fn poison(&self) {
+        self.0.is_suspect.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Whether it carries nothing more.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.0.is_suspect.load(Ordering::SeqCst)
     }
 
     fn wake(&self) {
@@ -51,44 +53,30 @@ impl Line {
     }
 }
 
-/// The place of one exchange on its connection, once it has one. Cloning shares it.
+/// The place of one exchange on its connection.
 ///
 /// # Drop
-/// The last clone leaves the connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Seat(Arc<Mutex<Option<Taken>>>);
-
+/// Leaves the connection.
 #[derive(Debug)]
-struct Taken(Line);
+pub(super) struct Seat(Line);
 
-impl Drop for Taken {
+impl Seat {
+    /// Takes a place.
+    pub(super) fn take(line: &Line) -> Self {
+        line.0.exchanges.fetch_add(1, Ordering::SeqCst);
+        Self(line.clone())
+    }
+
+    /// The connection carries nothing more after the exchanges that are on it.
+    pub(super) fn poison(&self) {
+        self.0.poison();
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
         self.0.0.exchanges.fetch_sub(1, Ordering::SeqCst);
         self.0.wake();
-    }
-}
-
-impl Seat {
-    /// Takes the place, if there is a connection and it was not taken before.
-    pub(super) fn take(&self, captured: &CaptureConnection) {
-        let mut seat = lock(&self.0);
-        if seat.is_none()
-            && let Some(line) = Line::of(captured)
-        {
-            line.0.exchanges.fetch_add(1, Ordering::SeqCst);
-            *seat = Some(Taken(line));
-        }
-    }
-}
-
-/// The connection carries nothing more after the exchanges that are on it.
-pub(super) fn poison(captured: &CaptureConnection) {
-    if let Some(connected) = captured.connection_metadata().as_ref() {
-        connected.poison();
-    }
-    if let Some(line) = Line::of(captured) {
-        line.0.is_suspect.store(true, Ordering::SeqCst);
-        line.wake();
     }
 }
 

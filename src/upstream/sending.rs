@@ -2,13 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::{Body, BodyError};
 use crate::clock::Clock;
@@ -22,7 +21,6 @@ pub(super) struct Sending(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    ended: Notify,
     clock: Clock,
 }
 
@@ -32,6 +30,8 @@ struct State {
     since: Instant,
     failure: Option<BodyError>,
     waker: Option<Waker>,
+    /// Of who waits for the answer, while the end of the body changes how long.
+    waiting: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,33 +52,55 @@ impl Sending {
     /// Wraps `body` and watches it.
     pub(super) fn watch(body: Body, clock: Clock) -> (Self, Watched) {
         let stage = if body.is_end_stream() { Stage::Ended } else { Stage::Writing };
-        let state = State { stage, since: clock.now(), failure: None, waker: None };
-        let sending = Self(Arc::new(Shared { state: Mutex::new(state), ended: Notify::new(), clock }));
+        let state = State { stage, since: clock.now(), failure: None, waker: None, waiting: None };
+        let sending = Self(Arc::new(Shared { state: Mutex::new(state), clock }));
         (sending.clone(), Watched { body, rest: Bytes::new(), sending })
     }
 
-    /// Waits until the upstream has been silent for too long: while it should take the body, or after that.
-    pub(super) async fn silence(&self, write: Duration, header: Duration) -> Failed {
-        self.state().since = self.0.clock.now();
+    /// Ready when the upstream has been silent for too long: while it should take the body, or after that.
+    ///
+    /// `timer` is the caller's. It may be set to an earlier time, from an exchange before: then it fires in vain once.
+    pub(super) fn poll_silence(
+        &self,
+        cx: &mut Context<'_>,
+        (write, header): (Duration, Duration),
+        timer: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Failed> {
         loop {
-            let (stage, since) = {
-                let state = self.state();
-                (state.stage, state.since)
+            let now = self.0.clock.now();
+            let (phase, limit, from) = {
+                let mut state = self.state();
+                let is_sent = matches!(state.stage, Stage::Ended | Stage::Held | Stage::Cut);
+                if !is_sent {
+                    state.waiting = Some(cx.waker().clone());
+                }
+                match state.stage {
+                    // The client's silence is not the upstream's fault, and has its own limit.
+                    Stage::Asking => (Phase::Write, write, now),
+                    Stage::Writing => (Phase::Write, write, state.since),
+                    Stage::Ended | Stage::Held | Stage::Cut => (Phase::Header, header, state.since),
+                }
             };
-            let (phase, limit, from) = match stage {
-                Stage::Writing => (Phase::Write, write, since),
-                // The client's silence is not the upstream's fault, and has its own limit.
-                Stage::Asking => (Phase::Write, write, self.0.clock.now()),
-                Stage::Ended | Stage::Held | Stage::Cut => (Phase::Header, header, since),
-            };
-            if from + limit <= self.0.clock.now() {
-                return Failed::TimedOut { phase, limit };
+            let by = from + limit;
+            if by <= now {
+                return Poll::Ready(Failed::TimedOut { phase, limit });
             }
-            tokio::select! {
-                () = self.0.ended.notified() => {}
-                () = sleep_until(from + limit) => {}
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(by)));
+            if by < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(by);
             }
+            ready!(timer.as_mut().poll(cx));
         }
+    }
+
+    /// It has a connection, after it waited for one.
+    pub(super) fn begin(&self) {
+        self.state().since = self.0.clock.now();
+    }
+
+    /// Whether nothing of the body is left.
+    pub(super) fn is_ended(&self) -> bool {
+        self.state().stage == Stage::Ended
     }
 
     /// Stops the body where it is, because the upstream refused the request. Says whether anything was left.
@@ -121,7 +143,9 @@ impl Sending {
         }
         if stage == Stage::Ended {
             state.stage = Stage::Ended;
-            self.0.ended.notify_one();
+            let waiting = state.waiting.take();
+            drop(state);
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 

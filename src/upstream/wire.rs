@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -50,14 +49,16 @@ impl Drop for Counted {
 ///
 /// Bytes that an HTTP/1.1 upstream sends on an idle connection would be taken for the answer to the next request, which
 /// may be another tenant's (SECURITY 1, row 4). hyper closes such a connection as soon as it is told of them; what the
-/// kernel holds and has not told of is looked for before each request but the first.
+/// kernel holds and has not told of is looked for before each request but the first. Over HTTP/2 every answer names its
+/// request.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Stream,
     last: Last,
     write_error: Option<io::Error>,
     farewell: Option<Pin<Box<Sleep>>>,
-    line: Line,
+    /// Of HTTP/2 alone.
+    line: Option<Line>,
     rest: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
     _place: Option<OwnedSemaphorePermit>,
@@ -86,22 +87,28 @@ pub(super) struct Unasked;
 impl Wire {
     /// `place` is given back when the connection is dropped.
     pub(super) fn new(stream: Stream, gauge: &Gauge, place: Option<OwnedSemaphorePermit>) -> Self {
+        let line = stream.is_h2().then(Line::default);
         Self {
             stream,
             last: Last::Written,
             write_error: None,
             farewell: None,
-            line: Line::default(),
+            line,
             rest: None,
             _counted: gauge.enter(),
             _place: place,
         }
     }
 
+    /// What the exchanges on it share, if it speaks HTTP/2.
+    pub(super) fn line(&self) -> Option<Line> {
+        self.line.clone()
+    }
+
     /// # Errors
     /// [`Unasked`], if `bytes` are the first of a request and the upstream has spoken first.
     fn before_writing(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let begins = self.last == Last::Read && begins_request(bytes);
+        let begins = self.last == Last::Read && self.line.is_none() && begins_request(bytes);
         if begins && self.stream.has_unread() {
             return Err(io::Error::other(Unasked));
         }
@@ -111,12 +118,17 @@ impl Wire {
 }
 
 impl Stream {
+    fn is_h2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// Whether the kernel holds bytes, or the end of the stream, that nobody has read.
     fn has_unread(&self) -> bool {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
-            // Over HTTP/2 every answer names its request.
-            Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => return false,
             Self::Tls(tls) => tls.get_ref().0,
         };
         recv(tcp, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok()
@@ -130,19 +142,6 @@ fn begins_request(bytes: &[u8]) -> bool {
     line.ends_with(b" HTTP/1.1\r")
 }
 
-impl Connection for Wire {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(self.line.clone());
-        match &self.stream {
-            Stream::Plain(_) => connected,
-            Stream::Tls(tls) => match tls.get_ref().1.alpn_protocol() {
-                Some(b"h2") => connected.negotiated_h2(),
-                _ => connected,
-            },
-        }
-    }
-}
-
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -151,7 +150,7 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let Self { line, rest, .. } = &mut *self;
-        if line.poll_over(cx, rest).is_ready() {
+        if line.as_ref().is_some_and(|line| line.poll_over(cx, rest).is_ready()) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         ready!(match &mut self.stream {

@@ -1,0 +1,347 @@
+//! Decides which connection carries a request: the one that all share, one that rests, or a new one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, interval};
+
+use crate::clock::Clock;
+
+use super::connect::Connector;
+use super::seat::Line;
+use super::sending::Watched;
+use super::single::Single;
+use super::{Failed, UpstreamSettings};
+
+/// The connections to one upstream. Cloning shares them.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    connector: Connector,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    max_resting: usize,
+    rest_timeout: Duration,
+    clock: Clock,
+    host: String,
+}
+
+#[derive(Default)]
+struct State {
+    common: Option<(Common, Instant)>,
+    /// Those used last stand last, and are used first.
+    resting: Vec<Resting>,
+    /// Bounded by the requests that open a connection: each stands here at most once.
+    waiting: VecDeque<oneshot::Sender<Way>>,
+    is_watched: bool,
+}
+
+struct Resting {
+    single: Box<Single>,
+    since: Instant,
+}
+
+/// How a request reaches the upstream.
+pub(super) enum Way {
+    /// HTTP/2, beside others.
+    Common(Common),
+    /// HTTP/1.1, alone.
+    Own(Lent),
+}
+
+/// An HTTP/2 connection, driven by a task of its own that ends with the connection.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub(super) sender: http2::SendRequest<Watched>,
+    pub(super) line: Line,
+    pub(super) is_used: bool,
+}
+
+/// A connection that belongs to one exchange.
+///
+/// # Drop
+/// It rests, if it can carry another exchange. Else a task brings this one to its end, or the connection.
+pub(super) struct Lent {
+    single: Option<Box<Single>>,
+    pool: Weak<Shared>,
+}
+
+impl Pool {
+    /// Connects to nothing yet.
+    pub(super) fn new(settings: &UpstreamSettings, connector: Connector, clock: Clock) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            connector,
+            http1: http1(),
+            http2: http2(),
+            max_resting: settings.pool_max_idle,
+            rest_timeout: settings.pool_idle_timeout,
+            clock,
+            host: settings.base.authority.host().to_owned(),
+        }))
+    }
+
+    /// A way that is open and free, if there is one.
+    pub(super) fn find(&self) -> Option<Way> {
+        let mut ended = Vec::new();
+        let found = self.0.take(&mut self.0.lock(), &mut ended);
+        ended.into_iter().for_each(end);
+        found
+    }
+
+    /// The first way to be had: one that is opened now, or one that somebody gives back meanwhile.
+    ///
+    /// # Drop
+    /// Gives up opening one.
+    pub(super) async fn acquire(&self) -> Result<Way, Failed> {
+        let given_back = {
+            let mut ended = Vec::new();
+            let mut state = self.0.lock();
+            if let Some(way) = self.0.take(&mut state, &mut ended) {
+                return Ok(way);
+            }
+            while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                state.waiting.pop_front();
+            }
+            let (sender, given_back) = oneshot::channel();
+            state.waiting.push_back(sender);
+            drop(state);
+            ended.into_iter().for_each(end);
+            given_back
+        };
+        let mut opening = Box::pin(Arc::clone(&self.0).open());
+        tokio::select! {
+            biased;
+            Ok(way) = given_back => {
+                // It is nearly there, and somebody will need it. Ends with the time that opening may take.
+                tokio::spawn(async move { drop(opening.await) });
+                Ok(way)
+            }
+            opened = &mut opening => opened,
+        }
+    }
+}
+
+impl Shared {
+    fn take(self: &Arc<Self>, state: &mut State, ended: &mut Vec<Box<Single>>) -> Option<Way> {
+        let now = self.clock.now();
+        if let Some((common, used_at)) = state.common.as_mut().filter(|common| self.is_kept(common, now)) {
+            *used_at = now;
+            return Some(Way::Common(common.clone()));
+        }
+        state.common = None;
+        while let Some(resting) = state.resting.pop() {
+            let rested_for = now.saturating_duration_since(resting.since);
+            if rested_for < self.rest_timeout && resting.single.is_ready() {
+                return Some(Way::Own(self.lend(resting.single)));
+            }
+            ended.push(resting.single);
+        }
+        None
+    }
+
+    async fn open(self: Arc<Self>) -> Result<Way, Failed> {
+        let failed = |error: hyper::Error| Failed::Handshake { sni: self.host.clone(), source: error.into() };
+        let wire = self.connector.open().await?;
+        let Some(line) = wire.line() else {
+            let single = Single::open(&self.http1, wire).await.map_err(failed)?;
+            return Ok(Way::Own(self.lend(single)));
+        };
+        let (mut sender, connection) = self.http2.handshake(TokioIo::new(wire)).await.map_err(failed)?;
+        tokio::spawn(async move { drop(connection.await) });
+        sender.ready().await.map_err(failed)?;
+        Ok(Way::Common(self.share(Common { sender, line, is_used: false })))
+    }
+
+    /// Has all requests use one HTTP/2 connection: this one, unless there is one already.
+    fn share(self: &Arc<Self>, new: Common) -> Common {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        if let Some((known, _)) = state.common.as_ref().filter(|common| self.is_kept(common, now)) {
+            return known.clone();
+        }
+        let used = Common { is_used: true, ..new.clone() };
+        state.common = Some((used.clone(), now));
+        self.look_after(&mut state);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for waiter in waiting {
+            // Who has left needs no way.
+            drop(waiter.send(Way::Common(used.clone())));
+        }
+        new
+    }
+
+    fn lend(self: &Arc<Self>, single: Box<Single>) -> Lent {
+        Lent { single: Some(single), pool: Arc::downgrade(self) }
+    }
+
+    /// Hands a free connection to who waits for one, else lets it rest.
+    fn offer(self: &Arc<Self>, mut single: Box<Single>) {
+        loop {
+            let mut state = self.lock();
+            let Some(waiter) = state.waiting.pop_front() else {
+                if state.resting.len() >= self.max_resting {
+                    drop(state);
+                    return end(single);
+                }
+                state.resting.push(Resting { single, since: self.clock.now() });
+                return self.look_after(&mut state);
+            };
+            drop(state);
+            match waiter.send(Way::Own(self.lend(single))) {
+                Err(Way::Own(Lent { single: ref mut back @ Some(_), .. })) => match back.take() {
+                    Some(back) => single = back,
+                    None => return,
+                },
+                Ok(()) | Err(_) => return,
+            }
+        }
+    }
+
+    fn is_kept(&self, (common, used_at): &(Common, Instant), now: Instant) -> bool {
+        common.is_open() && now.saturating_duration_since(*used_at) < self.rest_timeout
+    }
+
+    fn look_after(self: &Arc<Self>, state: &mut State) {
+        if !std::mem::replace(&mut state.is_watched, true) {
+            // Ends when nothing is kept any more, at the latest with the pool.
+            spawn(watch(Arc::downgrade(self), self.rest_timeout.min(LOOK_EVERY)));
+        }
+    }
+
+    /// Ends what has rested too long, and drops what the upstream has ended. Whether anything is kept still.
+    fn look(&self, cx: &mut Context<'_>) -> bool {
+        let mut ended = Vec::new();
+        let mut state = self.lock();
+        let now = self.clock.now();
+        let all = std::mem::take(&mut state.resting);
+        for mut resting in all {
+            if now.saturating_duration_since(resting.since) >= self.rest_timeout {
+                ended.push(resting.single);
+            } else if resting.single.poll(cx).is_pending() {
+                state.resting.push(resting);
+            }
+        }
+        state.common = state.common.take().filter(|common| self.is_kept(common, now));
+        state.is_watched = !state.resting.is_empty() || state.common.is_some();
+        let is_watched = state.is_watched;
+        drop(state);
+        ended.into_iter().for_each(end);
+        is_watched
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.resting.drain(..).for_each(|resting| end(resting.single));
+    }
+}
+
+impl Common {
+    fn is_open(&self) -> bool {
+        self.sender.is_ready() && !self.line.is_suspect()
+    }
+}
+
+impl Lent {
+    /// The connection, for as long as it is lent.
+    pub(super) fn single(&mut self) -> Option<&mut Single> {
+        self.single.as_deref_mut()
+    }
+
+    /// Whether it could rest now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.single.as_ref().is_some_and(|single| single.is_ready())
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(single) = self.single.take() else { return };
+        let pool = self.pool.clone();
+        if single.is_ready() {
+            match pool.upgrade() {
+                Some(pool) => pool.offer(single),
+                None => end(single),
+            }
+            return;
+        }
+        // Ends with the exchange or with the connection, which no longer waits for anybody.
+        spawn(async move {
+            if let Some(single) = single.finish().await {
+                match pool.upgrade() {
+                    Some(pool) => pool.offer(single),
+                    None => single.end().await,
+                }
+            }
+        });
+    }
+}
+
+/// Looks after the connections that rest, at once when one of them was closed, if it was seen resting before.
+async fn watch(pool: Weak<Shared>, every: Duration) {
+    let mut tick = interval(every.max(Duration::from_millis(1)));
+    std::future::poll_fn(|cx| {
+        let Some(pool) = pool.upgrade() else { return Poll::Ready(()) };
+        while tick.poll_tick(cx).is_ready() {}
+        if pool.look(cx) { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+}
+
+/// Takes leave of an upstream. The task ends with [`Wire`](super::wire::Wire)'s farewell.
+fn end(single: Box<Single>) {
+    spawn(single.end());
+}
+
+/// A body may be dropped after the runtime: then its connection is only dropped, too.
+fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(task);
+    }
+}
+
+fn http1() -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    http1.max_buf_size(HEAD_BYTES).max_headers(128);
+    http1
+}
+
+fn http2() -> http2::Builder<TokioExecutor> {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        // Until its SETTINGS tell how many it takes, an upstream would refuse a burst.
+        .initial_max_send_streams(1)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW * 4)
+        .max_send_buf_size(256 * 1024)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true);
+    http2
+}
+
+/// Webex answers with some 2 kB of fields.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Bytes in flight per answer: 20 MB/s at 50 ms, and what a slow reader can make us hold.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that the upstream closes right after an exchange holds its descriptor for so long, if nobody needs one.
+const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,94 @@
+//! Decides how one HTTP/1.1 connection is driven: by the task that uses it, so that a request needs no other task.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Sleep;
+
+use super::sending::Watched;
+use super::wire::Wire;
+
+/// One connection, for one exchange at a time. Nothing happens on it unless it is polled.
+pub(super) struct Single {
+    sender: SendRequest<Watched>,
+    connection: Connection<TokioIo<Wire>, Watched>,
+    is_over: bool,
+    is_suspect: bool,
+    is_used: bool,
+    /// For the silence of the upstream. It stays over exchanges: to set it anew costs more than to let it fire and look again.
+    pub(super) timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Single {
+    /// Speaks HTTP/1.1 over `wire`.
+    pub(super) async fn open(http1: &Builder, wire: Wire) -> hyper::Result<Box<Self>> {
+        let (sender, connection) = http1.handshake(TokioIo::new(wire)).await?;
+        let (is_over, is_suspect, is_used) = (false, false, false);
+        Ok(Box::new(Self { sender, connection, is_over, is_suspect, is_used, timer: None }))
+    }
+
+    /// Moves bytes; ready once the connection is over. What came of an exchange its answer and its body tell.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_over && Pin::new(&mut self.connection).poll(cx).is_ready() {
+            self.is_over = true;
+        }
+        if self.is_over { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Takes a request; its answer comes while the connection is polled.
+    ///
+    /// # Drop
+    /// Dropping the future ends the connection, once it is polled again.
+    pub(super) fn send(
+        &mut self,
+        request: Request<Watched>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Watched>>>> + use<> {
+        self.is_used = true;
+        self.sender.try_send_request(request)
+    }
+
+    /// Whether it can carry another exchange now.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.is_over && !self.is_suspect && self.sender.is_ready()
+    }
+
+    /// Whether it has carried an exchange: then it may have been closed behind our back.
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// It carries nothing more after this exchange.
+    pub(super) fn spoil(&mut self) {
+        self.is_suspect = true;
+    }
+
+    /// Drives what is left of an exchange; the connection, if it can carry another one.
+    pub(super) async fn finish(mut self: Box<Self>) -> Option<Box<Self>> {
+        if !self.is_suspect {
+            let is_free = std::future::poll_fn(|cx| match self.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => self.sender.poll_ready(cx).map(|outcome| outcome.is_ok()),
+            });
+            if is_free.await {
+                return Some(self);
+            }
+        }
+        self.end().await;
+        None
+    }
+
+    /// Takes leave of the upstream.
+    pub(super) async fn end(self: Box<Self>) {
+        let Self { sender, connection, is_over, .. } = *self;
+        drop(sender);
+        if !is_over {
+            // How it ends concerns nobody any more.
+            drop(connection.await);
+        }
+    }
+}
