@@ -80,7 +80,7 @@ pub(super) fn ensure(
     if let Some(person) = world.by_email(email) {
         return person.id.clone();
     }
-    let id = world.mint.settled_id("PEOPLE", &email.to_ascii_lowercase());
+    let id = world.person_id(email);
     let (first, last) = name.split_once(' ').unwrap_or((name, ""));
     let person = Person {
         id: id.clone(),

@@ -231,7 +231,12 @@ impl World {
 
     /// The person behind an address, in any letter case.
     pub(super) fn by_email(&self, email: &str) -> Option<&Person> {
-        self.people.iter().find(|person| person.has_email(email))
+        self.people.find(&self.person_id(email))
+    }
+
+    /// The id of the person behind an address: it follows from the address, so that nobody is looked for.
+    pub(super) fn person_id(&self, email: &str) -> String {
+        self.mint.settled_id("PEOPLE", &email.to_ascii_lowercase())
     }
 
     /// The room, if `person` is a member of it.
