@@ -77,6 +77,11 @@ impl Ceilings {
             .collect();
     }
 
+    /// Whether there is a ceiling above this tenant.
+    pub(super) fn bind(&self, tenant: TenantId) -> bool {
+        self.egress.is_some() || self.tenants.contains_key(&tenant)
+    }
+
     /// Takes a place under the whole egress' ceiling.
     ///
     /// # Errors

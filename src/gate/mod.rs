@@ -184,7 +184,14 @@ impl Gate {
         let joined_at = Instant::now();
         let ask = ticket.ask(joined_at);
         ticket.attempts += 1;
-        let mode = self.shared.lock().mode;
+        let (mode, gone) = {
+            let mut state = self.shared.lock();
+            let stands_in_line = state.mode == Mode::Enforce && ticket.claim.passage == Passage::Line;
+            (state.mode, stands_in_line.then(|| state.core.go_alone(joined_at, &ask)).flatten())
+        };
+        if let Some(flight) = gone {
+            return Ok(Permit { hold: Some(Hold { shared: Arc::clone(&self.shared), flight }) });
+        }
         if mode == Mode::Off {
             return Ok(Permit { hold: None });
         }

@@ -263,13 +263,12 @@ fn target(route: &Route) -> Uri {
         Scheme::Http => http::uri::Scheme::HTTP,
         Scheme::Https => http::uri::Scheme::HTTPS,
     };
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(scheme);
+    parts.authority = Some(route.upstream().authority.clone());
+    parts.path_and_query = Some(route.target().clone());
     // All three parts are parsed and there, so they always make a URI; the default names no host and goes nowhere.
-    Uri::builder()
-        .scheme(scheme)
-        .authority(route.upstream().authority.clone())
-        .path_and_query(route.target().clone())
-        .build()
-        .unwrap_or_default()
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// States the body's length; says nothing for a body that neither the client nor its method speaks of.

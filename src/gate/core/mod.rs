@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::ceiling::Ceilings;
 
+mod alone;
 mod ask;
 mod closing;
 mod check;
