@@ -162,7 +162,9 @@ pub enum Access {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// A path that two parsers could read differently.
-    #[error("the target is no absolute path, or contains a dot segment, a backslash or an encoded separator")]
+    #[error(
+        "the target is no absolute path, or contains a dot segment, a backslash, an encoded separator or a byte that is not ASCII"
+    )]
     AmbiguousPath,
     /// No Host, or two that differ.
     #[error("the request must name exactly one host")]
@@ -276,7 +278,9 @@ impl Router {
     }
 
     fn target(&self, head: &Parts) -> Result<PathAndQuery, Denied> {
-        let target = path_and_query(head).ok_or(Denied::AmbiguousPath)?;
+        // A byte that is not ASCII is read as UTF-8 here, as Latin-1 there; RFC 3986 allows it nowhere.
+        let target =
+            path_and_query(head).filter(|target| target.as_str().is_ascii()).ok_or(Denied::AmbiguousPath)?;
         if self.settings.kind == Kind::Generic {
             return Ok(target);
         }

@@ -110,6 +110,8 @@ fn a_target_that_is_no_path_of_an_http_api_is_refused() {
         for (method, target, is_found) in [
             ("GET", "http://localhost/v1/rooms", true),
             ("GET", "/v1/rooms", true),
+            ("GET", "/v1/\u{44e}ooms", false),
+            ("GET", "/v1/rooms?q=\u{fc}", false),
             ("GET", "localhost", false),
             ("GET", "ftp://localhost/v1/rooms", false),
             ("GET", "*", false),

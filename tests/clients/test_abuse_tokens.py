@@ -13,7 +13,7 @@ from floods import DATA, END_HEADERS, END_STREAM, HEADERS, WINDOW_UPDATE, H2Wire
 from raw import Server, read_request
 from world import Proxy
 
-# ABUSE_TOKENS=100000 is the run by hand: about a minute and a half.
+# ABUSE_TOKENS=100000 is the run by hand: about two minutes.
 TOKENS = int(os.environ.get("ABUSE_TOKENS", "2000"))
 REMEMBERED = TOKENS // 4
 IN_FLIGHT = 50
