@@ -168,7 +168,7 @@ fn alone(members: u32) -> f64 {
 fn jittered(duration: Duration) -> Duration {
     let mut byte = [128];
     // Without random bytes there is no jitter, which is bearable.
-    drop(aws_lc_rs::rand::fill(&mut byte));
+    aws_lc_rs::rand::fill(&mut byte).unwrap_or_default();
     let [byte] = byte;
     duration.mul_f64(0.75 + f64::from(byte) / 512.0)
 }

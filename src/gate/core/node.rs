@@ -310,6 +310,9 @@ impl Node {
         self.estimate.set_ceiling(pin);
         self.bucket.set_burst(burst);
         self.bucket.set_rate(now, self.estimate.rate());
+        if let Some(ration) = &mut self.ration {
+            ration.set_rate(now, self.estimate.rate());
+        }
     }
 
     /// Takes over what an earlier process had learned.
