@@ -330,8 +330,8 @@ impl Node {
     }
 
     /// From now on tokens come from outside.
-    pub(super) fn ration(&mut self, part: f64) {
-        self.ration.get_or_insert_with(|| Box::new(Ration::new(part))).resume();
+    pub(super) fn ration(&mut self, part: f64, least_lapse: Duration) {
+        self.ration.get_or_insert_with(|| Box::new(Ration::new(part, least_lapse))).resume();
     }
 
     /// Nobody hands tokens in: `part` of the rate holds.
