@@ -39,7 +39,8 @@ pub async fn examine(settings: &ShareSettings) -> Vec<Check> {
         response_timeout: address.response_timeout.max(PATIENCE),
         ..address.clone()
     };
-    match walk(&ShareSettings { address: patient, ..settings.clone() }).await {
+    let settings = ShareSettings { address: patient, ..settings.clone() };
+    match Box::pin(walk(&settings)).await {
         Ok((_, took)) if took > address.response_timeout => {
             let text = format!("a call took {} ms, share.response_timeout is less", took.as_millis());
             found.push(Check::Warning(
