@@ -115,6 +115,15 @@ impl Estimate {
         self.rate = rate.min(self.ceiling);
     }
 
+    /// Takes over the rate that all replicas together have learned, each time anew.
+    pub(super) fn follow(&mut self, rate: Rate, has_met_limit: bool) {
+        if has_met_limit {
+            self.restore(rate);
+        } else {
+            (self.climb, self.rate) = (Climb::Search, rate.min(self.ceiling));
+        }
+    }
+
     /// One request went out.
     pub(super) fn sent(&mut self) {
         self.cycle.sent = self.cycle.sent.saturating_add(1);
@@ -331,6 +340,16 @@ mod tests {
         assert_eq!(estimate.rate(), rate(16.0));
         (62..90).for_each(|second| estimate.backlogged(start + SECOND * second));
         assert_eq!(estimate.rate(), rate(100.0));
+    }
+
+    #[test]
+    fn a_rate_that_is_learned_elsewhere_is_taken_over_each_time_anew_but_never_above_the_pin() {
+        let start = Instant::now();
+        let mut estimate = Estimate::new(start, rate(8.0), rate(100.0));
+        for (told, met, taken) in [(20.0, false, 20.0), (16.0, true, 16.0), (500.0, true, 100.0)] {
+            estimate.follow(rate(told), met);
+            assert_eq!((estimate.rate(), estimate.has_met_limit()), (rate(taken), met));
+        }
     }
 
     #[test]

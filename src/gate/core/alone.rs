@@ -9,10 +9,12 @@ use super::{Core, Flight};
 
 impl<W> Core<W> {
     /// Lets a request go past a line in which nobody stands: what [`Core::join`] and [`Core::release`] would come to,
-    /// without a place. None if that takes more than a look: then it has to join.
+    /// without a place. None if that takes more than a look: then it has to join. So it has where slots come from outside,
+    /// which are asked for by those who stand in line.
     pub fn go_alone(&mut self, now: Instant, ask: &Ask) -> Option<Flight> {
         let is_alone = self.lines.waiting() == 0 && ask.order == Order::Free;
         let is_open = self.egress.phase == Phase::Open
+            && self.outside.is_none()
             && self.end_at.is_none()
             && self.flights.len() < self.settings.max_in_flight
             && levels(&ask.path).all(|key| !self.gates.contains_key(&key));

@@ -16,6 +16,9 @@ mod check;
 mod last;
 mod line;
 mod node;
+mod outside;
+mod probing;
+mod ration;
 mod scope;
 mod settings;
 mod verdict;
@@ -24,6 +27,7 @@ mod view;
 pub use ask::{Ask, Class, Order, Path, RoomKey, Size, Standing};
 pub use line::Place;
 pub use node::Phase;
+pub use outside::{Booking, Closure, News, Stand, Wish};
 pub use scope::{Level, NodeKey, Scope};
 pub use settings::CoreSettings;
 pub use verdict::{Flight, Offer, Reason, Verdict};
@@ -32,6 +36,8 @@ pub use view::{GateView, Learned, LineView};
 use check::{check, check_ceiling, check_gates, is_open, levels};
 use line::{Check, Entry, Lines};
 use node::{Doubt, Node, Pass};
+use outside::Outside;
+use ration::Took;
 use scope::Scopes;
 
 /// Arrival order: lower goes first within a flow. Kept across a replay.
@@ -49,6 +55,8 @@ pub struct Core<W> {
     forgotten_closed_for: HashMap<Level, Duration>,
     scopes: Scopes,
     ceilings: Ceilings,
+    /// None while this process is alone.
+    outside: Option<Outside>,
     has_egress_place: bool,
     flights: Slab<InFlight>,
     /// When the next narrow gate may be tried; none while no such gate is closed.
@@ -76,6 +84,7 @@ impl<W> Core<W> {
             forgotten_closed_for: HashMap::new(),
             scopes: Scopes::new(settings.scope),
             ceilings: Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings),
+            outside: None,
             has_egress_place: false,
             flights: Slab::new(),
             probe_at: None,
@@ -129,7 +138,9 @@ impl<W> Core<W> {
         if !self.lines.is_ready() {
             self.egress.idle(now);
         }
-        Ok(self.lines.join(now, turn, ask, reach))
+        // Nobody goes without a slot, and to ask for one takes a call: even who would not wait has time for that.
+        let asked_by = self.outside.as_ref().map_or(ask.deadline, |_| ask.deadline.max(now + CALL));
+        Ok(self.lines.join(now, turn, Ask { deadline: asked_by, ..ask }, reach))
     }
 
     /// Leaves the line; nothing happens if it already left.
@@ -178,6 +189,13 @@ impl<W> Core<W> {
                 Pass::AfterProbe => return None,
                 Pass::At(_) if self.egress.phase == Phase::Open => return Some(self.egress.backlogged(now)),
                 Pass::At(until) => return self.probe_egress(now, until, offer),
+                Pass::Booked(at) => return Some(at),
+                Pass::Unbooked => {
+                    if let Some(outside) = &mut self.outside {
+                        outside.want(NodeKey::Egress);
+                    }
+                    return None;
+                }
                 Pass::Now => {}
             }
             if !self.has_egress_place {
@@ -198,14 +216,14 @@ impl<W> Core<W> {
 
     /// The next in order whose own gates are open.
     fn next(&mut self, now: Instant) -> Option<Entry<W>> {
-        let Self { lines, gates, ceilings, .. } = self;
-        lines.next(|ask| check(gates, ceilings, now, ask))
+        let Self { lines, gates, ceilings, outside, .. } = self;
+        lines.next(|ask| check(gates, ceilings, outside, now, ask))
     }
 
     /// The next in order, but no upload of megabytes if anything else may go.
     fn first_to_try(&mut self, now: Instant) -> Option<Entry<W>> {
-        let Self { lines, gates, ceilings, .. } = self;
-        let first = lines.next(|ask| match check_gates(gates, now, ask) {
+        let Self { lines, gates, ceilings, outside, .. } = self;
+        let first = lines.next(|ask| match check_gates(gates, outside, now, ask) {
             Some(waits) => waits,
             None if ask.size == Size::Large => Check::Stop,
             None => check_ceiling(ceilings, now, ask),
@@ -235,10 +253,16 @@ impl<W> Core<W> {
 
     fn depart(&mut self, now: Instant, ask: &Ask) -> Flight {
         let flight = self.fly(now, ask);
-        self.egress.depart(now, flight);
-        for key in levels(&ask.path) {
+        let mut took = self.egress.depart(now, flight);
+        if let (Some(Took::Alone), Some(outside)) = (took, &mut self.outside) {
+            outside.count_alone();
+        }
+        for key in std::iter::once(NodeKey::Egress).chain(levels(&ask.path)) {
             if let Some(gate) = self.gates.get_mut(&key) {
-                gate.depart(now, flight);
+                took = gate.depart(now, flight);
+            }
+            if let (Some(Took::Credit), Some(outside)) = (took.take(), &mut self.outside) {
+                outside.want(key);
             }
         }
         flight
@@ -307,6 +331,9 @@ impl<W> Core<W> {
         }
     }
 }
+
+/// For a call of whoever books slots: the usual timeout, and what a busy machine adds.
+const CALL: Duration = Duration::from_millis(100);
 
 /// Every line has at least one turn in a round.
 pub const PLAIN_WEIGHT: NonZeroU32 = NonZeroU32::MIN;
