@@ -2,12 +2,14 @@
 
 import contextlib
 import importlib.util
+import mmap
 import os
 import pathlib
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 
 import redis
 
@@ -158,3 +160,26 @@ def tls_of(folder):
     command = ["openssl", "req", "-x509", *new, "-out", certificate, "-days", "2", "-subj", "/CN=redis", *names]
     subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=30)
     return certificate, key
+
+
+class Clock:
+    """The wall clock of a Redis, which goes only when a test sets it."""
+
+    START = 1_800_000_000_000_000
+
+    def __init__(self, folder):
+        library, path = folder / "set_clock.so", folder / "now"
+        source = ROOT / "tests/clients/set_clock.c"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source], check=True, timeout=60)
+        path.write_bytes(self.START.to_bytes(8, sys.byteorder, signed=True))
+        with path.open("r+b") as file:
+            self.cell = mmap.mmap(file.fileno(), 8)
+        self.shim = {"LD_PRELOAD": str(library), "SET_CLOCK": str(path)}
+
+    @property
+    def micros(self):
+        return int.from_bytes(self.cell[:8], sys.byteorder, signed=True)
+
+    @micros.setter
+    def micros(self, now):
+        self.cell[:8] = now.to_bytes(8, sys.byteorder, signed=True)
