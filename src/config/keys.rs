@@ -13,6 +13,7 @@ use crate::words::Base;
 
 use super::choice::{GateMode, LogFormat, LogLevel, ResolveBy};
 use super::fault::Place;
+use super::keys_share::Share;
 use super::layers::Layers;
 use super::proxy::{ProxyChoice, ProxyShape};
 use super::section::{Key, Section, section};
@@ -40,6 +41,7 @@ pub fn keys() -> Vec<Key> {
         Shutdown::keys(),
         Limits::keys(),
         Memory::keys(),
+        Share::keys(),
         CacheRuleKeys::keys(),
         TenantKeys::keys(),
     ]
@@ -359,7 +361,7 @@ section! {
     }
 }
 
-fn row<S: Shape>(path: &'static str, default: &str, about: &str, shape: &S) -> Key {
+pub(super) fn row<S: Shape>(path: &'static str, default: &str, about: &str, shape: &S) -> Key {
     let mut faults = vec![];
     let mut tell = Tell { key: path, faults: &mut faults };
     let value = shape.read(&Written::bare(default, Place::Default), &mut tell);

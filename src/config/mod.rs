@@ -10,6 +10,7 @@ mod fault;
 mod file;
 mod flags;
 mod keys;
+mod keys_share;
 mod layers;
 mod proxy;
 mod report;
@@ -31,6 +32,7 @@ pub use fault::{Fault, Faults, Place};
 pub use file::{FileText, MAX_FILE_BYTES};
 pub use flags::Overrides;
 pub use keys::{Admin, Cache, CacheDisk, Gate, Limits, Log, Memory, Reload, Replay, Rewrite, Shutdown, keys};
+pub use keys_share::{Share, ShareUrl};
 pub use proxy::{Proxy, ProxyEnvironment, ProxyUrl};
 pub use report::Report;
 pub use section::Key;
@@ -125,6 +127,7 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
         shutdown: Shutdown::take(layers)?,
         limits: Limits::take(layers)?,
         memory: Memory::take(layers)?,
+        share: Share::take(layers)?,
         written,
         state_dir,
         listen: rules::listen(listen, tls, layers),
@@ -137,6 +140,7 @@ fn build(layers: &mut Layers, rows: &mut Rows, sources: &Sources) -> Option<Conf
     rules::cache(&mut config.cache, layers);
     rules::cache_rules(&config.cache_rules, config.upstream.kind, layers);
     rules::memory(&config.memory, layers);
+    keys_share::check(&config.share, layers);
     rules::addresses(&config.listen, &config.admin, layers);
     rules::loops(&config.listen, &config.upstream, layers);
     layers.show_instead("state_dir", quote(&config.state_dir.to_string_lossy()));

@@ -11,6 +11,7 @@ use super::keys::{
     Admin, Cache, CacheDisk, Gate, Limits, ListenKeys, Log, Memory, Reload, Replay, Rewrite, RootKeys,
     Shutdown, TlsKeys, UpstreamKeys,
 };
+use super::keys_share::Share;
 use super::layers::Layers;
 use super::proxy::Proxy;
 use super::section::Section;
@@ -51,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// What happens while memory is short.
     pub memory: Memory,
+    /// What replicas share, and through which Redis or Valkey.
+    pub share: Share,
     pub(super) written: AsWritten,
 }
 
@@ -75,6 +78,7 @@ impl Config {
             self.shutdown.differs_in(&other.shutdown),
             self.limits.differs_in(&other.limits),
             self.memory.differs_in(&other.memory),
+            self.share.differs_in(&other.share),
             rule.into_iter().chain(tenant).collect(),
         ]
         .concat()

@@ -478,3 +478,42 @@ fn a_file_that_cannot_be_read_is_a_fault_of_its_name() {
     let told = FileText::read(&path).unwrap_err().to_string();
     assert_eq!(told, format!("{}:2:10: not UTF-8", path.display()));
 }
+
+#[test]
+fn a_share_needs_a_url_without_credentials_and_a_secret() {
+    let url = r#"a URL such as "redis://redis.example:6379" or "rediss://redis.example:6379/0", user and password apart"#;
+    for value in [
+        "http://h",
+        "redis://user:pw@h",
+        "redis://",
+        "redis://h:99999",
+        "redis://h/x",
+        "redis://h?a=b",
+        "h:6379",
+    ] {
+        let text = format!("[share]\nsecret_file = \"s\"\nurl = \"{value}\"");
+        told(&text, &[&format!("tollgate.toml:3:7: share.url: expected {url}, found other text")]);
+    }
+    told(
+        "[share]\nurl = \"redis://h\"",
+        &[
+            "tollgate.toml:2:7: share.url: needs share.secret_file: without a secret anybody there could close gates",
+        ],
+    );
+}
+
+#[test]
+fn what_a_share_cannot_have_together_is_told_at_once() {
+    let text = "[share]\nurl = \"redis://h/1\"\nsecret_file = \"s\"\ncluster = true\nca_file = \"c\"\nusername = \"u\"\n\
+                horizon = \"3s\"\nprefix = \"a:b\"";
+    told(
+        text,
+        &[
+            "tollgate.toml:2:7: share.url: a cluster has database 0 alone",
+            "tollgate.toml:5:11: share.ca_file: no certificate is shown without TLS: write rediss:// in share.url",
+            "tollgate.toml:6:12: share.username: needs share.password_file beside it",
+            "tollgate.toml:7:11: share.horizon: share.horizon is as long as share.member_ttl: turns would outlive their replica",
+            "tollgate.toml:8:10: share.prefix: expected 1 to 32 letters, digits, dots, dashes or underscores, found other text",
+        ],
+    );
+}

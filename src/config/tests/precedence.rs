@@ -69,12 +69,12 @@ fn what_is_shown_holds_no_credential() {
     // The slash ends the authority, so this URL is faulty; the next one is not.
     assert!(!load(&sources).unwrap_err().to_string().contains("cr/et"));
     let text = sources.file.as_mut().unwrap();
-    text.text = text.text.replace("se@cr/et", "secret");
+    text.text = text.text.replace("se@cr/et", "hunter2");
     let (shown, debug) = (describe(&sources).unwrap(), format!("{:?}", load(&sources).unwrap()));
     assert!(shown.contains("proxy = \"http://***@proxy.example:3128\""), "{shown}");
     assert!(shown.contains("token_sha256 = [\"01234567***\"]"), "{shown}");
     for text in [shown, debug] {
-        assert!(!text.contains("secret") && !text.contains(&hash), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains(&hash), "{text}");
     }
 }
 
@@ -82,18 +82,18 @@ fn what_is_shown_holds_no_credential() {
 fn the_environments_proxy_is_kept_and_masked() {
     let sources = env(&[
         ("HTTPS_PROXY", "http://upper:3128"),
-        ("https_proxy", "http://ada:secret@lower:3128"),
+        ("https_proxy", "http://ada:hunter2@lower:3128"),
         ("NO_PROXY", "localhost,.corp.example"),
     ]);
     let config = load(&sources).unwrap();
     let Proxy::Environment(environment) = &config.upstream.proxy else {
         panic!("{:?}", config.upstream.proxy)
     };
-    assert_eq!(environment.https_proxy.as_ref().unwrap().expose(), "http://ada:secret@lower:3128");
+    assert_eq!(environment.https_proxy.as_ref().unwrap().expose(), "http://ada:hunter2@lower:3128");
     assert_eq!(environment.no_proxy.as_deref(), Some("localhost,.corp.example"));
     let shown = describe(&sources).unwrap();
     assert!(shown.ends_with("# HTTPS_PROXY is in effect: \"http://***@lower:3128\"\n"), "{shown}");
-    assert!(!format!("{config:?}").contains("secret"));
+    assert!(!format!("{config:?}").contains("hunter2"));
 }
 
 #[test]

@@ -161,3 +161,16 @@ fn a_byte_order_mark_is_skipped() {
     let config = load(&file("\u{feff}log.level = \"debug\"")).unwrap();
     assert_eq!(config.log.level, LogLevel::Debug);
 }
+
+#[test]
+fn a_share_is_off_until_it_has_a_url() {
+    assert_eq!(load(&file("")).unwrap().share.url, None);
+    for (written, shown) in [
+        ("redis://127.0.0.1", "redis://127.0.0.1:6379"),
+        ("rediss://redis.example:6380/3", "rediss://redis.example:6380/3"),
+        ("redis://[::1]:7000", "redis://[::1]:7000"),
+    ] {
+        let text = format!("[share]\nurl = \"{written}\"\nsecret_file = \"s\"");
+        assert_eq!(load(&file(&text)).unwrap().share.url.unwrap().to_string(), shown);
+    }
+}
