@@ -97,14 +97,13 @@ class Demand:
         self.child = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ended(self):
-        said, _ = self.child.communicate(timeout=self.seconds + 60)
-        assert self.child.returncode == 0
+        said = self.child.stdout.read()
+        assert self.child.wait(timeout=10) == 0
         return Seen(json.loads(said))
 
     def stop(self):
         """Ends it now."""
         self.child.stdin.close()
-        self.child.stdin = None
         return self.ended()
 
 

@@ -47,7 +47,7 @@ class Redis:
 
     def __init__(self, folder, engine="redis-7", shim=(), **settings):
         assert engine in engines(), f"no {engine}: run bash tests/redis.sh first"
-        self.folder = pathlib.Path(folder)
+        self.folder, self.engine = pathlib.Path(folder), engine
         self.binary = engines()[engine]
         if not os.access(self.binary, os.X_OK):
             self.binary = shutil.copy(self.binary, self.folder / "server")

@@ -19,7 +19,7 @@ from manifests import FOLDER, Rendered
 from shipped import drained_in, memory_needed, seconds, size, tollgate
 from world import BINARY, ROOT, TIMEOUT, Process
 
-OVERLAYS = ["gateway", "sidecar", "name-override"]
+OVERLAYS = ["gateway", "gateway-shared", "sidecar", "name-override"]
 # Native sidecars came with 1.29.
 VERSIONS = ["1.29", kubernetes_validate.latest_version()]
 CONFIGS = sorted(path.relative_to(ROOT) for name in ("config", "deploy") for path in (ROOT / name).rglob("*.toml"))
@@ -82,7 +82,7 @@ def gateway(tmp_path):
     return Rendered("gateway", tmp_path)
 
 
-@pytest.fixture(params=["gateway"])
+@pytest.fixture(params=["gateway", "gateway-shared"])
 def each_gateway(request, tmp_path):
     return Rendered(request.param, tmp_path)
 
@@ -146,6 +146,7 @@ def test_the_probes_ask_what_the_binary_answers(rendered, tmp_path):
     # The shipped configuration but for what is not there: its addresses, its directories and its certificate.
     environment = {"TOLLGATE_ADMIN__METRICS_LISTEN": "127.0.0.1:0", "TOLLGATE_REPLAY__SPOOL_DIR": str(tmp_path)}
     environment |= {"TOLLGATE_LISTEN__TLS__CERT_FILE": "", "TOLLGATE_LISTEN__TLS__KEY_FILE": ""}
+    environment |= {f"TOLLGATE_SHARE__{key}": "" for key in ("URL", "PASSWORD_FILE", "CA_FILE", "SECRET_FILE")}
     state = tmp_path / "state"
     arguments = [BINARY, *rendered.container["args"][:1], "--config", rendered.file, "--state-dir", state]
     for flag, key in (("--listen", "https"), ("--listen-http", "http")):
