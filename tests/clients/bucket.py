@@ -140,7 +140,8 @@ class Model:
         if what == "shut":
             if self.cut_at is not None and asked_at <= self.cut_at:
                 assert cut == 0, ("the rate fell twice for one episode", asked_at, self.cut_at)
-            if self.cut_at is None or asked_at > self.cut_at:
+            # An episode that began before this model did is not known to it.
+            if cut or (self.cut_at is not None and asked_at > self.cut_at):
                 self.cut_at = now
         else:
             assert cut == 0, answer

@@ -17,6 +17,7 @@ from world import wait_until
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else list(range(6))
 STEPS = int(os.environ.get("STEPS", "1200"))
 DAY = 86_400 * SECOND
+TTL = 3 * SECOND
 
 
 class RunningClock:
@@ -91,14 +92,20 @@ class Walk:
 
     def pass_by(self):
         longest = self.chance.choice([self.interval, 10 * self.interval, 200_000, 3 * SECOND])
-        self.clock += self.chance.randint(0, longest)
+        self.clock += self.chance.randint(0, min(longest, TTL * 9 // 10))
+        # Who has a turn keeps saying so; who has none may fall silent.
+        self.say_so([me for me, at in self.model.furthest.items() if at > self.bucket.now()])
+
+    def say_so(self, replicas):
+        for me in replicas:
+            self.model.booked(me, 0, 0, 0, self.bucket.acquire(me, 0, ttl=TTL))
 
     def acquire(self):
         me, want = self.chance.choice(self.replicas), self.chance.choice([0, 1, 1, 2, 5, 100])
         horizon, lease = self.chance.choice([10_000, 200_000, SECOND]), self.chance.choice([100_000, SECOND])
         # Who has a turn beyond the horizon waits for that one first.
         want = 0 if self.model.furthest.get(me, 0) > self.bucket.now() + horizon else want
-        answer = self.bucket.acquire(me, want, horizon, self.chance.choice([0, 1, 5, 200]), lease=lease)
+        answer = self.bucket.acquire(me, want, horizon, self.chance.choice([0, 1, 5, 200]), TTL, lease=lease)
         self.tell(me, want, horizon, lease, answer)
         self.model.booked(me, want, horizon, lease, answer)
         self.met.add(answer.phase)
@@ -132,8 +139,10 @@ class Walk:
         self.tell("acquit", gate, moved)
         assert cut == 0
         if moved:
+            cut_at = self.model.cut_at
             self.model.settle()
             self.model.forget()
+            self.model.cut_at = cut_at
         else:
             assert gate == max(0, self.model.gate - self.bucket.now())
 
@@ -150,6 +159,7 @@ class Walk:
         step = self.chance.choice([1000, 500_000, 5 * SECOND, DAY // 2])
         self.clock += self.chance.choice([step, -step])
         self.fresh_start("clock")
+        self.say_so(self.replicas)
 
     def fresh_start(self, why):
         self.tell(why)
