@@ -12,6 +12,7 @@ pub mod route;
 pub mod admit;
 pub mod cache;
 pub mod gate;
+pub mod share;
 pub mod rewrite;
 pub mod upstream;
 pub mod reply;

@@ -76,6 +76,11 @@ macro_rules! keyed_hash {
             pub const fn new(digest: [u8; 16]) -> Self {
                 Self(digest)
             }
+
+            /// All of it: to be hashed again.
+            pub const fn bytes(self) -> [u8; 16] {
+                self.0
+            }
         }
 
         impl fmt::Display for $name {

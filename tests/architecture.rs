@@ -23,6 +23,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("moka", &["cache"]),
     ("prometheus", &["metrics"]),
     ("rcgen", &["server", "sim"]),
+    ("redis", &["share"]),
     ("rustix", &["cli", "machine", "upstream"]),
     ("rustls", &["app", "config", "demo", "doctor", "server", "sim", "upstream"]),
     ("rustls_native_certs", &["upstream"]),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::gate::{GateView, Glance, LineView, NodeKey, PROBATION, RoomKey};
 use crate::metrics::{Pace, RecentView, Refusal};
+use crate::share;
 use crate::words::TenantId;
 
 use super::{Readiness, View};
@@ -43,6 +44,7 @@ pub(super) fn page(view: &View, history: &Value) -> Value {
             "limit_bytes": gauges.machine.memory.map(|(_, limit)| limit),
             "refused": gauges.machine.pressure.as_str(),
         },
+        "share": gauges.share.as_ref().map(share),
         "connections": { "clients": gauges.connections, "upstream": gauges.upstream_connections },
     })
 }
@@ -95,6 +97,20 @@ fn gate(gate: &Glance, names: Names<'_>) -> Value {
         "verdicts": verdicts.into_iter().map(|(family, level)| json!({
             "family": family.segment, "access": family.access.as_str(), "level": level.as_str(),
         })).collect::<Vec<_>>(),
+    })
+}
+
+fn share(share: &share::Glance) -> Value {
+    json!({
+        "server": share.server,
+        "up": share.is_up,
+        "members": share.members,
+        "part": rounded(share.part),
+        "fallback_grants": share.fallback_grants,
+        "trouble": share.trouble.as_ref().map(|trouble| json!({
+            "kind": trouble.kind.as_str(),
+            "text": trouble.text,
+        })),
     })
 }
 

@@ -28,6 +28,7 @@ use crate::upstream::{
     SpoolSettings, UpstreamSettings,
 };
 
+use super::share::Keys;
 use super::{Fault, machine};
 
 /// Bodies up to this wait in memory (GATE 8).
@@ -41,11 +42,11 @@ const POOL_MAX_IDLE: usize = 64;
 /// Far more than any token has.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// Every room of the path, as the configuration wants it. `own` are the listeners' addresses, `key` turns
+/// Every room of the path, as the configuration wants it. `own` are the listeners' addresses, `keys` turn
 /// credentials into ids.
 pub(super) fn proxy(
     config: &Config,
-    key: &[u8],
+    keys: &Keys,
     extra_ca: Option<ExtraCa>,
     own: Vec<Authority>,
     metrics: Arc<Metrics>,
@@ -54,11 +55,14 @@ pub(super) fn proxy(
     let clock = Clock::system();
     let via: Arc<str> =
         format!("tollgate-{}", uuid::Uuid::new_v4().as_simple()).chars().take(17).collect::<String>().into();
-    let doorman = Doorman::new(key, &tenants(config)?, config.gate.admit);
+    let doorman = Doorman::new(&keys.tenants, &tenants(config)?, config.gate.admit);
     let guard = machine::guard(config);
     Ok(Proxy {
         router: Router::new(router(config, own, Arc::clone(&via))),
-        cache: Cache::new(cache(config), disk, clock.clone()),
+        cache: match &keys.marks {
+            Some(marks) => Cache::agreeing(cache(config), disk, clock.clone(), marks),
+            None => Cache::new(cache(config), disk, clock.clone()),
+        },
         gate: Gate::new(gate(config, &doorman)?),
         doorman,
         rewriter: Rewriter::new(rewrite(config, via)),

@@ -21,6 +21,7 @@ use crate::proxy::Proxy;
 use crate::server::ca::Origin;
 use crate::server::drain::{Drain, DrainTrigger};
 use crate::server::{self, Server};
+use crate::share::{Check, Share};
 use crate::upstream::{self, Client, ExtraCa};
 
 mod build;
@@ -31,6 +32,7 @@ mod memory;
 mod notify;
 mod operators;
 mod reload;
+mod share;
 mod state;
 mod tasks;
 mod tls;
@@ -44,6 +46,7 @@ use self::listeners::Listeners;
 use self::memory::Memory;
 use self::notify::Stage;
 use self::reload::{Rooms, Seen};
+use self::share::Keys;
 use self::tasks::keep_alive;
 use self::tls::Shown;
 
@@ -98,6 +101,7 @@ pub struct App {
     listeners: Listeners,
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
+    share: Option<Share>,
     token: AdminToken,
     /// Operators' connections at once.
     places: usize,
@@ -129,12 +133,16 @@ impl App {
         let own = [bound.https, bound.http].into_iter().flatten();
         let own = own.filter_map(|address| Authority::try_from(address.to_string()).ok()).collect();
         let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
-        let key = state::tenant_key(&config.state_dir)?;
+        let sharing = share::settings(config)?;
+        let keys = Keys::of(config, sharing.as_ref())?;
         let token = state::admin_token(&config.state_dir, config.admin.token_file.as_deref())?;
         let (disk, disk_writer) = build::disk(config, Clock::system())?.unzip();
-        let proxy = Arc::new(build::proxy(config, &key, extra_ca, own, Arc::clone(&metrics), disk)?);
+        let proxy = Arc::new(build::proxy(config, &keys, extra_ca, own, Arc::clone(&metrics), disk)?);
         let memory = Memory::new(config.state_dir.clone(), proxy.gate.clone(), proxy.clock.clone());
         memory.recall();
+        let share = sharing.map(|settings| {
+            Share::new(settings, proxy.gate.clone(), proxy.cache.clone(), proxy.clock.clone())
+        });
         let (shown, ca_origin) = listeners.https.as_ref().map(|_| Shown::new(config)).transpose()?.unzip();
         let (shown, ca_origin) = (shown.map(Arc::new), ca_origin.flatten());
         if let Err(fault) = state::ports(&config.state_dir, &bound) {
@@ -155,6 +163,7 @@ impl App {
             listeners,
             metrics,
             memory: Arc::new(memory),
+            share,
             token,
             places: machine::shares(config).operators,
             hosts: config.admin.hosts.clone(),
@@ -212,6 +221,13 @@ impl App {
         let kept = Arc::clone(&memory);
         tasks.spawn(keep_alive("state", move || remember(Arc::clone(&kept))));
         let admin = self.operators(Arc::clone(&is_draining));
+        if let Some(share) = self.share.clone() {
+            let tell = share::teller(Arc::clone(&self.metrics));
+            tasks.spawn(keep_alive("share", move || {
+                let (share, tell) = (share.clone(), Arc::clone(&tell));
+                async move { share.run(tell).await }
+            }));
+        }
         let (guard, cache) = (self.proxy.guard.clone(), self.proxy.cache.clone());
         tasks.spawn(keep_alive("memory", move || machine::watch(guard.clone(), cache.clone())));
         operators::serve(&mut tasks, &mut self.listeners, &admin, (&operators_drain, self.places));
@@ -268,7 +284,15 @@ impl App {
 /// The rooms alone, for a diagnosis: nothing listens, nothing is written, and tenants get ids of their own.
 pub(crate) fn rooms(config: &Config) -> Result<Proxy<Client>, Fault> {
     let metrics = Arc::new(Metrics::new().map_err(Fault::Metrics)?);
-    build::proxy(config, b"diagnosis", None, Vec::new(), metrics, None)
+    build::proxy(config, &Keys::passing(), None, Vec::new(), metrics, None)
+}
+
+/// What keeps replicas from sharing; nothing if they are not to.
+pub(crate) async fn examine_share(config: &Config) -> Result<Vec<Check>, Fault> {
+    match share::settings(config)? {
+        Some(settings) => Ok(crate::share::examine(&settings).await),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Whether this process, its limit raised as far as it goes, may open as many descriptors as the configuration would

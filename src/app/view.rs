@@ -9,6 +9,7 @@ use crate::metrics::Gauges;
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::server::tls::Certificates;
+use crate::share::Share;
 use crate::upstream::Client;
 
 use super::App;
@@ -21,6 +22,7 @@ impl App {
     ) -> impl Fn() -> View + Clone + Send + Sync + 'static {
         let (proxy, server) = (Arc::clone(&self.proxy), self.server.clone());
         let certificates = self.shown.as_ref().map(|shown| Arc::clone(&shown.certificates));
+        let share = self.share.clone();
         let (upstream, started_at) = (Arc::clone(&self.upstream), self.started_at);
         move || View {
             now: proxy.clock.now(),
@@ -28,7 +30,10 @@ impl App {
             up_for: started_at.elapsed(),
             upstream: Arc::clone(&upstream),
             recent: proxy.metrics.recent().look(proxy.clock.now()),
-            gauges: gauges(&proxy, &server, certificates.as_deref()),
+            gauges: Gauges {
+                share: share.as_ref().map(Share::glance),
+                ..gauges(&proxy, &server, certificates.as_deref())
+            },
             names: proxy.doorman.names(),
             readiness: if is_draining.load(Ordering::Relaxed) {
                 Readiness::Draining
@@ -53,5 +58,6 @@ fn gauges(proxy: &Proxy<Client>, server: &Server, certificates: Option<&Certific
         panics: server.panics(),
         machine: proxy.guard.glance(),
         certificate_not_after: ends.map(|ends| ends.as_secs_f64()),
+        share: None,
     }
 }

@@ -6,7 +6,11 @@
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_lc_rs::hmac;
+
 use crate::words::CredentialId;
+
+use super::telling::{Telling, Void};
 
 /// A point in the order of marks; not a time, so no clock can confuse it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,9 +38,24 @@ pub(super) enum Subject<'a> {
 /// All marks. Bounded: [`SLOTS`] numbers for each kind of subject.
 pub(super) struct Marks {
     clock: AtomicU64,
-    hasher: RandomState,
+    sorting: Sorting,
     underway: AtomicU64,
     tables: [Box<[AtomicU64]>; KINDS],
+}
+
+/// How subjects come to their slots.
+enum Sorting {
+    /// As all replicas have agreed, so that a slot's number means the same to each of them.
+    Agreed(Box<Agreed>),
+    /// As this process likes.
+    Own(RandomState),
+}
+
+struct Agreed {
+    key: hmac::Key,
+    /// What was begun before is in doubt: a replica may have said so unheard.
+    doubted: AtomicU64,
+    telling: Telling,
 }
 
 impl std::fmt::Debug for Marks {
@@ -48,10 +67,21 @@ impl std::fmt::Debug for Marks {
 impl Marks {
     /// No marks.
     pub(super) fn new() -> Self {
+        Self::sorted(Sorting::Own(RandomState::new()))
+    }
+
+    /// No marks; replicas with the same key tell each other theirs.
+    pub(super) fn agreed(key: &[u8]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let agreed = Agreed { key, doubted: AtomicU64::new(0), telling: Telling::default() };
+        Self::sorted(Sorting::Agreed(Box::new(agreed)))
+    }
+
+    fn sorted(sorting: Sorting) -> Self {
         let table = |_| std::iter::repeat_with(|| AtomicU64::new(0)).take(SLOTS).collect();
         Self {
             clock: AtomicU64::new(1),
-            hasher: RandomState::new(),
+            sorting,
             underway: AtomicU64::new(0),
             tables: std::array::from_fn(table),
         }
@@ -64,32 +94,102 @@ impl Marks {
 
     /// Voids what was begun about `subject` before now.
     pub(super) fn mark(&self, subject: Subject<'_>) {
+        let void = self.void(subject);
+        self.heed(void);
+        if let Some(telling) = self.telling() {
+            telling.void(void);
+        }
+    }
+
+    /// The same for what another replica has marked.
+    pub(super) fn heed(&self, void: Void) {
         let at = self.clock.fetch_add(1, Ordering::SeqCst);
-        if let Some(slot) = self.slot(subject) {
+        if let Some(slot) = self.slot(void) {
             slot.fetch_max(at, Ordering::SeqCst);
+        }
+    }
+
+    /// Voids everything that was begun before now: nobody knows what others have marked meanwhile.
+    pub(super) fn doubt(&self) {
+        let at = self.clock.fetch_add(1, Ordering::SeqCst);
+        if let Sorting::Agreed(agreed) = &self.sorting {
+            agreed.doubted.fetch_max(at, Ordering::SeqCst);
+        }
+    }
+
+    /// What is to be told to other replicas; none if there are none.
+    pub(super) fn telling(&self) -> Option<&Telling> {
+        match &self.sorting {
+            Sorting::Agreed(agreed) => Some(&agreed.telling),
+            Sorting::Own(_) => None,
         }
     }
 
     /// Whether what began at `epoch` still stands, as far as `subject` goes.
     pub(super) fn stands(&self, epoch: Epoch, subject: Subject<'_>) -> bool {
-        self.slot(subject).is_none_or(|slot| slot.load(Ordering::SeqCst) < epoch.0)
+        if let Sorting::Agreed(agreed) = &self.sorting
+            && agreed.doubted.load(Ordering::SeqCst) >= epoch.0
+        {
+            return false;
+        }
+        self.slot(self.void(subject)).is_none_or(|slot| slot.load(Ordering::SeqCst) < epoch.0)
     }
 
-    fn slot(&self, subject: Subject<'_>) -> Option<&AtomicU64> {
-        let table = match subject {
-            Subject::Underway => return Some(&self.underway),
-            Subject::Credential(_) => 0,
-            Subject::Family(_) => 1,
-            Subject::Message(_) => 2,
-            Subject::OwnWrite(..) => 3,
-            Subject::Target(_) => 4,
-            Subject::Access(..) => 5,
+    fn void(&self, subject: Subject<'_>) -> Void {
+        let kind = subject.kind();
+        if kind == UNDERWAY {
+            return Void { kind, slot: 0 };
+        }
+        let hash = match &self.sorting {
+            Sorting::Agreed(agreed) => subject.hashed(&agreed.key),
+            Sorting::Own(hasher) => hasher.hash_one(subject),
         };
-        // The remainder is below SLOTS, which fits every usize.
-        let at = usize::try_from(self.hasher.hash_one(subject) % SLOTS_WIDE).ok()?;
-        self.tables.get(table)?.get(at)
+        // The remainder is below SLOTS, which fits.
+        Void { kind, slot: u16::try_from(hash % SLOTS_WIDE).unwrap_or_default() }
+    }
+
+    fn slot(&self, void: Void) -> Option<&AtomicU64> {
+        match void.kind {
+            UNDERWAY => Some(&self.underway),
+            kind => self.tables.get(usize::from(kind))?.get(usize::from(void.slot)),
+        }
     }
 }
+
+impl Subject<'_> {
+    /// The same for every version that speaks to another: part of what is told.
+    fn kind(self) -> u8 {
+        match self {
+            Self::Credential(_) => 0,
+            Self::Family(_) => 1,
+            Self::Message(_) => 2,
+            Self::OwnWrite(..) => 3,
+            Self::Target(_) => 4,
+            Self::Access(..) => 5,
+            Self::Underway => UNDERWAY,
+        }
+    }
+
+    /// The same in every process that has the key, whatever it was built with.
+    fn hashed(self, key: &hmac::Key) -> u64 {
+        let mut context = hmac::Context::with_key(key);
+        context.update(&[self.kind()]);
+        match self {
+            Self::Access(credential, text) | Self::OwnWrite(credential, text) => {
+                context.update(&credential.bytes());
+                context.update(text.as_bytes());
+            }
+            Self::Credential(credential) => context.update(&credential.bytes()),
+            Self::Family(text) | Self::Message(text) | Self::Target(text) => context.update(text.as_bytes()),
+            Self::Underway => {}
+        }
+        let tag = context.sign();
+        tag.as_ref().iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+    }
+}
+
+/// Has no table: it is one mark.
+const UNDERWAY: u8 = 6;
 
 const KINDS: usize = 6;
 /// 128 KiB for each kind. With 1,000 bots that write all the time, one answer in sixteen is thought to be older than
@@ -129,5 +229,41 @@ mod tests {
         marks.mark(Subject::Family("rooms"));
         assert!(marks.stands(epoch, Subject::Target("rooms")));
         assert!(marks.stands(epoch, Subject::Underway));
+    }
+
+    #[test]
+    fn what_one_replica_voids_is_void_to_the_others_that_have_its_key() {
+        let [here, there, stranger] = [b"key", b"key", b"yek"].map(|key| Marks::agreed(key));
+        let bot = CredentialId::new([1; 16]);
+        let subjects =
+            [Subject::Access(bot, "/v1/contents/c"), Subject::Target("/v1/rooms"), Subject::Underway];
+        for subject in subjects {
+            let (epoch, elsewhere) = (there.now(), stranger.now());
+            here.mark(subject);
+            let told = here.telling().unwrap().take();
+            assert_eq!(told.voids.len(), 1);
+            for void in told.voids {
+                there.heed(void);
+                stranger.heed(void);
+            }
+            assert!(!there.stands(epoch, subject), "{subject:?}");
+            assert!(stranger.stands(elsewhere, subject) || subject == Subject::Underway, "{subject:?}");
+            assert!(there.telling().unwrap().take().is_empty(), "what is heard is not told again");
+        }
+    }
+
+    #[test]
+    fn in_doubt_everything_that_was_begun_before_is_void() {
+        let marks = Marks::agreed(b"key");
+        let before = marks.now();
+        assert!(marks.stands(before, Subject::Target("/v1/rooms")));
+        marks.doubt();
+        assert!(!marks.stands(before, Subject::Target("/v1/rooms")));
+        assert!(marks.stands(marks.now(), Subject::Target("/v1/rooms")));
+    }
+
+    #[test]
+    fn nobody_else_is_told_where_nobody_else_is() {
+        assert!(Marks::new().telling().is_none());
     }
 }

@@ -32,12 +32,14 @@ mod slot;
 mod standard;
 mod store;
 mod stream;
+mod telling;
 mod whole;
 
 pub use disk::{Disk, DiskSettings, Fault, Glance as DiskGlance, Writer};
 pub use note::{Excuse, Note, Stored, Why};
 pub use rules::Trouble;
 pub use slot::Slot;
+pub use telling::{Told, Void};
 
 use ask::{Ask, Manner};
 use budget::Budget;
@@ -178,6 +180,15 @@ struct Query<'a> {
 impl Cache {
     /// An empty cache in memory, above the files of `disk`.
     pub fn new(settings: CacheSettings, disk: Option<Disk>, clock: Clock) -> Self {
+        Self::with(settings, disk, clock, Marks::new())
+    }
+
+    /// The same for one of several replicas that tell each other what is void; `key` is theirs alone.
+    pub fn agreeing(settings: CacheSettings, disk: Option<Disk>, clock: Clock, key: &[u8]) -> Self {
+        Self::with(settings, disk, clock, Marks::agreed(key))
+    }
+
+    fn with(settings: CacheSettings, disk: Option<Disk>, clock: Clock, marks: Marks) -> Self {
         let below = disk.clone();
         let store = Store::new(settings.memory, move |key, content| {
             if let Some(disk) = &below {
@@ -189,7 +200,7 @@ impl Cache {
                 store,
                 disk,
                 clock,
-                marks: Arc::new(Marks::new()),
+                marks: Arc::new(marks),
                 flights: Flights::default(),
                 budget: Budget::new(settings.memory.saturating_add(settings.fill)),
                 settings,
@@ -335,17 +346,28 @@ impl Shared {
     }
 
     fn purge(&self, purge: &Purge) -> u64 {
+        self.mark_purged(purge);
+        if let Some(telling) = self.marks.telling() {
+            telling.purge(purge);
+        }
+        self.remove_purged(purge)
+    }
+
+    fn mark_purged(&self, purge: &Purge) {
+        // A mark for each path would not reach what is on its way under paths that nobody can list.
+        match purge {
+            Purge::Content(id) => self.marks.mark(Subject::Target(&format!("{CONTENTS}{id}"))),
+            Purge::All | Purge::Prefix(_) | Purge::Tenant(_) => self.marks.mark(Subject::Underway),
+        }
+    }
+
+    fn remove_purged(&self, purge: &Purge) -> u64 {
         let on_disk = |disk: &Disk| match purge {
             Purge::All => disk.clear(),
             Purge::Content(id) => disk.remove_where(|path| is_content(path, id)),
             Purge::Prefix(prefix) => disk.remove_where(|path| path.starts_with(prefix.as_str())),
             Purge::Tenant(_) => 0,
         };
-        // A mark for each path would not reach what is on its way under paths that nobody can list.
-        match purge {
-            Purge::Content(id) => self.marks.mark(Subject::Target(&format!("{CONTENTS}{id}"))),
-            Purge::All | Purge::Prefix(_) | Purge::Tenant(_) => self.marks.mark(Subject::Underway),
-        }
         let removed = self.store.remove_where(|key, tenant| match purge {
             Purge::All => true,
             Purge::Content(id) => is_content(key.target(), id),

@@ -10,6 +10,7 @@ pub fn table(status: &Value) -> String {
     line(&mut text, "gate", gate(status));
     line(&mut text, "line", waiting(status));
     line(&mut text, "cache", cache(status));
+    line(&mut text, "share", share(status));
     line(&mut text, "connections", connections(status));
     for (path, title, columns) in LISTS {
         list(&mut text, title, status.pointer(path), columns);
@@ -75,6 +76,19 @@ fn cache(status: &Value) -> Option<String> {
     let number = |name: &str| cache.get(name).and_then(Value::as_f64);
     let (entries, bytes) = (number("entries")?, number("bytes")?);
     Some(format!("{} answers, {:.1} MiB", short(entries), bytes / MIB))
+}
+
+fn share(status: &Value) -> Option<String> {
+    let share = status.get("share").filter(|share| share.is_object())?;
+    let number = |name: &str| share.get(name).and_then(Value::as_f64);
+    let server = share.get("server").and_then(Value::as_str).unwrap_or_default();
+    let members = short(number("members")?);
+    if share.get("up").and_then(Value::as_bool) == Some(true) {
+        return Some(format!("{members} replicas through {server}"));
+    }
+    let kind = share.pointer("/trouble/kind").and_then(Value::as_str).unwrap_or("not yet reached");
+    let part = number("part").unwrap_or_default() * 100.0;
+    Some(format!("DOWN ({server}: {kind}); {part:.0} % of the rate, as one of {members} replicas"))
 }
 
 fn connections(status: &Value) -> Option<String> {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::app;
 use crate::config::{Certificate, Config, Proxy, Resolve};
 use crate::server::tls::{CertificateFiles, Certificates};
+use crate::share::Check;
 
 mod api;
 mod finding;
@@ -33,6 +34,9 @@ pub async fn examine(config: &Config, mut tell: impl FnMut(&Finding)) -> usize {
         note(listener(config, key, address).await);
     }
     for finding in addresses(config).await {
+        note(finding);
+    }
+    for finding in share(config).await {
         note(finding);
     }
     for finding in api::ask_api(config).await {
@@ -71,6 +75,22 @@ fn certificate(cert: &Path, key: &Path) -> Finding {
             Finding::fault("listen.tls", fault, "give PEM files that belong together, readable here")
         }
     }
+}
+
+/// Whether replicas can meet where the configuration says.
+async fn share(config: &Config) -> Vec<Finding> {
+    let found = match app::examine_share(config).await {
+        Ok(found) => found,
+        Err(fault) => {
+            return vec![Finding::fault("share", fault, "correct the file that it names, readable here")];
+        }
+    };
+    let finding = |check| match check {
+        Check::Fault(text, advice) => Finding::fault("share", text, advice),
+        Check::Warning(text, advice) => Finding::warning("share", text, advice),
+        Check::Well(text) => Finding::well("share", text),
+    };
+    found.into_iter().map(finding).collect()
 }
 
 fn listeners(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {

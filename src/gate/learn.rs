@@ -115,6 +115,15 @@ impl Estimate {
         self.rate = rate.min(self.ceiling);
     }
 
+    /// Takes over the rate that all replicas together have learned, each time anew.
+    pub(super) fn follow(&mut self, rate: Rate, has_met_limit: bool) {
+        if has_met_limit {
+            self.restore(rate);
+        } else {
+            (self.climb, self.rate) = (Climb::Search, rate.min(self.ceiling));
+        }
+    }
+
     /// One request went out.
     pub(super) fn sent(&mut self) {
         self.cycle.sent = self.cycle.sent.saturating_add(1);

@@ -19,6 +19,7 @@ pub mod core;
 mod ending;
 mod glance;
 mod learn;
+mod outside;
 mod permit;
 mod pulse;
 mod roster;
@@ -28,7 +29,10 @@ mod ticket;
 pub use self::bucket::Rate;
 pub use self::ceiling::Ceiling;
 pub use self::claim::{ClaimSettings, Load, Passage, TenantRule};
-pub use self::core::{CoreSettings, GateView, Learned, Level, LineView, NodeKey, Reason, RoomKey, Scope};
+pub use self::core::{
+    Booking, Closure, CoreSettings, GateView, Learned, Level, LineView, News, NodeKey, Path, Reason, RoomKey,
+    Scope, Stand, Wish,
+};
 pub use self::ending::Ending;
 pub use self::glance::Glance;
 pub use self::permit::{Permit, Receipt};
@@ -103,6 +107,8 @@ pub struct Gate {
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    /// Gates have wishes or news for whoever shares them.
+    calling: Notify,
     ending: watch::Sender<Option<Ending>>,
 }
 
@@ -124,8 +130,8 @@ impl Gate {
         let core = Core::new(Instant::now(), settings.core);
         let roster = Roster::new(settings.max_tenants);
         let state = State { core, mode: settings.mode, claims: settings.claims, roster, timer: None };
-        let (changed, (ending, _)) = (Notify::new(), watch::channel(None));
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed, ending }) }
+        let (changed, calling, (ending, _)) = (Notify::new(), Notify::new(), watch::channel(None));
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed, calling, ending }) }
     }
 
     /// The dispatcher: the one timer of all waiters. Ends only when dropped.
@@ -293,6 +299,9 @@ impl Shared {
         if state.timer != next_at {
             state.timer = next_at;
             self.changed.notify_one();
+        }
+        if state.core.is_calling() {
+            self.calling.notify_one();
         }
         changed
     }

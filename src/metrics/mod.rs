@@ -22,10 +22,12 @@ use crate::words::{Outcome, TenantId};
 mod pulled;
 mod recent;
 mod series;
+mod share;
 mod tenants;
 
 use pulled::Pulled;
 use series::{DURATIONS, RETRY_AFTERS, Series, WAITS};
+use share::Shared;
 use tenants::{Tenants, UNLISTED};
 
 pub(crate) use recent::Answered;
@@ -59,6 +61,8 @@ pub struct Gauges {
     pub machine: machine::Glance,
     /// When the serving certificate ends, seconds since the epoch; none without TLS.
     pub certificate_not_after: Option<f64>,
+    /// What is shared with other replicas; none if nothing is.
+    pub share: Option<crate::share::Glance>,
 }
 
 /// All series of one process. The counters belong to `trail`, which alone counts.
@@ -84,6 +88,7 @@ pub struct Metrics {
     pub(crate) partial_failures: IntCounterVec,
     pub(crate) tenants: Tenants,
     recent: Recent,
+    shared: Shared,
     config_reloaded: Gauge,
     config_reloaded_at: Gauge,
     pulled: Mutex<Pulled>,
@@ -187,6 +192,7 @@ impl Metrics {
                 "When the configuration in force was read",
             )?,
             recent: Recent::default(),
+            shared: Shared::new(&series)?,
             pulled: Mutex::new(Pulled::new(&series)?),
             registry: series.0,
         };
@@ -221,6 +227,7 @@ impl Metrics {
         let pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
         self.retire(gauges.taken_at);
         pulled.set(gauges, &self.tenants, names);
+        self.shared.set(gauges.share.as_ref());
         let mut families = self.registry.gather();
         drop(pulled);
         families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());

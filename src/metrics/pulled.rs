@@ -231,6 +231,6 @@ fn of_width(gate: &Glance, level: Level) -> impl Iterator<Item = &GateView> {
 }
 
 /// A room counted by itself: the series follows.
-fn raise(counter: &IntCounter, total: u64) {
+pub(super) fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

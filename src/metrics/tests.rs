@@ -64,6 +64,7 @@ pub(crate) fn gauges() -> Gauges {
             refused_uploads: 3,
         },
         certificate_not_after: None,
+        share: None,
     }
 }
 
@@ -130,6 +131,35 @@ fn without_a_certificate_none_ends() {
     let text = page(&metrics, &Gauges { certificate_not_after: Some(7.0), ..gauges() });
     assert!(text.contains("\ntollgate_tls_certificate_not_after_timestamp_seconds 7\n"), "{text}");
     assert!(!page(&metrics, &gauges()).contains("not_after"));
+}
+
+#[test]
+fn a_share_is_shown_where_there_is_one() {
+    let metrics = Metrics::new().unwrap();
+    assert!(!page(&metrics, &gauges()).contains("tollgate_share_up"));
+    metrics.share_called(crate::share::Answered::Ok, Duration::from_micros(300));
+    let glance = crate::share::Glance {
+        server: "redis://redis.example:6379".to_owned(),
+        is_up: true,
+        members: 4,
+        part: 0.5,
+        fallback_grants: 7,
+        trouble: None,
+        troubles: vec![(crate::share::TroubleKind::Message, 2)],
+    };
+    let text = page(&metrics, &Gauges { share: Some(glance), ..gauges() });
+    for line in [
+        "share_up 1",
+        "share_members 4",
+        "share_part_ratio 0.5",
+        "share_fallback_grants_total 7",
+        "share_errors_total{kind=\"message\"} 2",
+        "share_errors_total{kind=\"auth\"} 0",
+        "share_calls_total{result=\"ok\"} 1",
+        "share_call_duration_seconds_bucket{le=\"0.0005\"} 1",
+    ] {
+        assert!(text.contains(&format!("\ntollgate_{line}\n")), "{line}: {text}");
+    }
 }
 
 #[test]

@@ -180,6 +180,7 @@ pub(crate) fn gauges(gate: Glance) -> Gauges {
         panics: 0,
         machine: Guard::off().glance(),
         certificate_not_after: None,
+        share: None,
     }
 }
 

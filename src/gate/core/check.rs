@@ -10,6 +10,7 @@ use crate::gate::ceiling::Ceilings;
 use super::ask::{Ask, Path};
 use super::line::Check;
 use super::node::{Node, Pass, Phase};
+use super::outside::Outside;
 use super::scope::{Level, NodeKey};
 
 /// The gates on a request's way, but the widest; each once, so that a request without a room pays its family's gate once.
@@ -25,14 +26,20 @@ pub(super) fn is_open(gates: &HashMap<NodeKey, Node>, key: NodeKey) -> bool {
 pub(super) fn check(
     gates: &mut HashMap<NodeKey, Node>,
     ceilings: &Ceilings,
+    outside: &mut Option<Outside>,
     now: Instant,
     ask: &Ask,
 ) -> Check {
-    check_gates(gates, now, ask).unwrap_or_else(|| check_ceiling(ceilings, now, ask))
+    check_gates(gates, outside, now, ask).unwrap_or_else(|| check_ceiling(ceilings, now, ask))
 }
 
 /// What the request's own gates say, if one of them is closed.
-pub(super) fn check_gates(gates: &mut HashMap<NodeKey, Node>, now: Instant, ask: &Ask) -> Option<Check> {
+pub(super) fn check_gates(
+    gates: &mut HashMap<NodeKey, Node>,
+    outside: &mut Option<Outside>,
+    now: Instant,
+    ask: &Ask,
+) -> Option<Check> {
     for key in levels(&ask.path) {
         let Some(gate) = gates.get_mut(&key) else { continue };
         let until = match gate.pass(now) {
@@ -40,7 +47,14 @@ pub(super) fn check_gates(gates: &mut HashMap<NodeKey, Node>, now: Instant, ask:
             // Its answer wakes the line; should that be missed, a look each second costs little.
             Pass::AfterProbe => Some(now + Duration::from_secs(1)),
             Pass::At(_) if gate.phase == Phase::Open => Some(gate.backlogged(now)),
-            Pass::At(until) => Some(until),
+            Pass::At(until) | Pass::Booked(until) => Some(until),
+            Pass::Unbooked => {
+                if let Some(outside) = outside {
+                    outside.want(key);
+                }
+                // What is booked wakes the line; as above.
+                Some(now + Duration::from_secs(1))
+            }
         };
         // A line may be shared by strangers: only its own tenant's gate holds all of it up.
         return Some(match key {

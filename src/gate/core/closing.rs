@@ -8,15 +8,16 @@ use crate::gate::PROBATION;
 use crate::gate::signal::{NamedScope, Signal, Wait};
 use crate::words::TenantId;
 
-use super::node::{Episode, Node};
+use super::node::{Episode, Node, Probes};
+use super::outside::{Closure, News};
 use super::scope::{Level, NodeKey, Scopes};
 use super::{Core, Flight, InFlight, Offer, Path, Phase, Reason, Size, Verdict};
 
 /// Jitter after a stated wait is at most this much, and at most a tenth of the wait (GATE 3).
 const MAX_JITTER: Duration = Duration::from_secs(1);
 /// How long a refusal holds before one request may find out how far it reaches; then one each `PROBE_EVERY` (GATE 3).
-const FIRST_PROBE: Duration = Duration::from_secs(1);
-const PROBE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const FIRST_PROBE: Duration = Duration::from_secs(1);
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl<W> Core<W> {
     /// A request was answered. `sent_at` tells which episode the answer belongs to. Follow with [`Core::release`].
@@ -78,12 +79,13 @@ impl<W> Core<W> {
     }
 
     /// A narrow gate has changed. Its tenant's requests stand in its own line, and in the strangers' from before it had one.
-    fn wake(&mut self, tenant: TenantId) {
+    pub(super) fn wake(&mut self, tenant: TenantId) {
         self.lines.wake_line(PROBATION);
         self.lines.wake_line(tenant);
     }
 
     fn accepted(&mut self, now: Instant, flight: Flight, known: &InFlight, sent_at: Instant) {
+        self.tell_opened(flight, &known.path);
         self.each_gate(known, |gate| gate.accepted(now, flight));
         self.scopes.accepted(known.path, sent_at);
         if !self.scopes.is_auto() {
@@ -93,6 +95,26 @@ impl<W> Core<W> {
         keys.extend(super::levels(&known.path).filter(|key| self.gates.contains_key(key)));
         for key in keys {
             self.narrow(now, key, known, sent_at);
+        }
+    }
+
+    /// Others learn which gates this request has tried with success.
+    fn tell_opened(&mut self, flight: Flight, path: &Path) {
+        if self.outside.is_none() {
+            return;
+        }
+        let tried = Phase::HalfOpen(Some(flight));
+        let mut keys = vec![NodeKey::Egress];
+        keys.extend(super::levels(path));
+        keys.retain(|key| self.node(*key).is_some_and(|gate| gate.phase == tried));
+        for key in keys {
+            self.tell(News::Opened(key));
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        if let Some(outside) = &mut self.outside {
+            outside.tell(news);
         }
     }
 
@@ -115,6 +137,12 @@ impl<W> Core<W> {
             return;
         };
         let Some(episode) = self.node(key).and_then(|gate| gate.acquit(now)) else { return };
+        // Who hears that this gate opens must know by then what is shut instead.
+        for (refused, ..) in &episode.refused {
+            self.scopes.narrow(now, refused.family, narrower);
+            self.tell(News::Verdict(refused.family, narrower));
+        }
+        self.tell(News::Acquitted(key, sent_at));
         self.close_instead(now, narrower, &episode);
         if key.tenant().is_some() {
             self.wake(known.path.tenant);
@@ -123,7 +151,6 @@ impl<W> Core<W> {
 
     fn close_instead(&mut self, now: Instant, level: Level, episode: &Episode) {
         for refused in &episode.refused {
-            self.scopes.narrow(now, refused.0.family, level);
             self.close(now, refused.0.at(level), *refused);
         }
     }
@@ -159,27 +186,49 @@ impl<W> Core<W> {
     fn exhausted(&mut self, now: Instant, known: &InFlight, wait: Duration) {
         self.make_room(now);
         let until = now + wait.min(self.settings.max_gate);
-        self.gate(now, known.path.at(Level::Room)).rest(now, until);
+        let key = known.path.at(Level::Room);
+        self.gate(now, key).rest(now, until);
+        self.tell(News::Rests(key, until));
     }
 
     /// The gate of that name; a narrow one that is new starts at what a single quota usually is.
-    fn gate(&mut self, now: Instant, key: NodeKey) -> &mut Node {
+    pub(super) fn gate(&mut self, now: Instant, key: NodeKey) -> &mut Node {
         let (start, pin, burst) = (self.settings.start_rate, self.settings.pin, self.settings.burst);
+        let outside = self.outside.as_ref();
+        let new = || {
+            let mut node = Node::new(now, start, pin, burst);
+            if let Some(outside) = outside {
+                outside.adopt(now, &mut node);
+            }
+            node
+        };
         match key {
             NodeKey::Egress => &mut self.egress,
-            _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
+            _ => self.gates.entry(key).or_insert_with(new),
         }
     }
 
-    fn close(&mut self, now: Instant, key: NodeKey, refused: (Path, Instant, Instant)) {
+    /// Closes for what an answer to this process said; others learn of it.
+    pub(super) fn close(&mut self, now: Instant, key: NodeKey, refused: (Path, Instant, Instant)) {
+        self.close_with(now, key, refused, Probes { at: now + FIRST_PROBE, every: PROBE_EVERY });
+        let (path, sent_at, until) = refused;
+        self.tell(News::Shut(Closure { key, refused: Some(path), sent_at, until }));
+    }
+
+    pub(super) fn close_with(
+        &mut self,
+        now: Instant,
+        key: NodeKey,
+        refused: (Path, Instant, Instant),
+        probes: Probes,
+    ) {
         self.make_room(now);
-        let probe_at = now + FIRST_PROBE;
         if key != NodeKey::Egress {
-            self.probe_at = Some(self.probe_at.map_or(probe_at, |at| at.min(probe_at)));
+            self.probe_at = Some(self.probe_at.map_or(probes.at, |at| at.min(probes.at)));
         }
         let gate = self.gate(now, key);
         let was_tried = matches!(gate.phase, Phase::HalfOpen(Some(_)));
-        gate.close(now, refused, probe_at);
+        gate.close(now, refused, probes);
         // Who waits for that answer waits for the instant now: the answer will not open this gate.
         if let Some(tenant) = key.tenant().filter(|_| was_tried) {
             self.wake(tenant);
@@ -187,7 +236,7 @@ impl<W> Core<W> {
     }
 
     /// Whoever stands behind a narrow gate that reopens after his deadline is told now; the widest gate's are told by `release`.
-    fn give_up_behind(&mut self, now: Instant, key: NodeKey, line: TenantId, offer: Offer<'_, W>) {
+    pub(super) fn give_up_behind(&mut self, now: Instant, key: NodeKey, line: TenantId, offer: Offer<'_, W>) {
         let Some(gate) = self.gates.get(&key) else { return };
         let Phase::Closed(until) = gate.phase else { return };
         let refused =
@@ -246,11 +295,12 @@ impl<W> Core<W> {
         let Phase::Closed(until) = gate.phase else { return None };
         let episode = gate.episode.as_mut()?;
         let refused = episode.refused.clone();
-        if episode.probe_at > now {
-            return Some(episode.probe_at).filter(|at| *at < until);
+        if episode.probes.at > now {
+            return Some(episode.probes.at).filter(|at| *at < until);
         }
-        episode.probe_at = now + PROBE_EVERY;
-        let next_at = Some(now + PROBE_EVERY).filter(|at| *at < until);
+        let again_at = now + episode.probes.every;
+        episode.probes.at = again_at;
+        let next_at = Some(again_at).filter(|at| *at < until);
         let would_tell =
             |path: &Path| refused.iter().all(|(other, ..)| Scopes::proves(level, other, path).is_some());
         let latest = refused.iter().map(|(_, sent_at, _)| *sent_at).max()?;
@@ -271,12 +321,12 @@ impl<W> Core<W> {
         // Nobody could find out: whoever comes soon must not wait for the turn that was not used.
         let again_at = now + FIRST_PROBE;
         if let Some(episode) = self.node(key).and_then(|gate| gate.episode.as_mut()) {
-            episode.probe_at = again_at;
+            episode.probes.at = again_at;
         }
         Some(again_at).filter(|at| *at < until)
     }
 
-    fn node(&mut self, key: NodeKey) -> Option<&mut Node> {
+    pub(super) fn node(&mut self, key: NodeKey) -> Option<&mut Node> {
         match key {
             NodeKey::Egress => Some(&mut self.egress),
             _ => self.gates.get_mut(&key),
@@ -284,7 +334,7 @@ impl<W> Core<W> {
     }
 
     /// Forgets the gates that were used longest ago when there are too many: a tenth at once, so that it is seldom.
-    fn make_room(&mut self, now: Instant) {
+    pub(super) fn make_room(&mut self, now: Instant) {
         if self.gates.len() < self.settings.max_gates {
             return;
         }
@@ -325,7 +375,7 @@ fn level(named: NamedScope) -> Level {
 }
 
 /// A number in 0..1 that differs from flight to flight (splitmix64): jitter needs no more.
-fn fraction(seed: u64) -> f64 {
+pub(super) fn fraction(seed: u64) -> f64 {
     let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let top = u32::try_from(mixed >> 32).unwrap_or_default();

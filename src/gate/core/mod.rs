@@ -15,6 +15,8 @@ mod check;
 mod last;
 mod line;
 mod node;
+mod outside;
+mod ration;
 mod scope;
 mod settings;
 mod verdict;
@@ -23,6 +25,7 @@ mod view;
 pub use ask::{Ask, Class, Order, Path, RoomKey, Size, Standing};
 pub use line::Place;
 pub use node::Phase;
+pub use outside::{Booking, Closure, News, Stand, Wish};
 pub use scope::{Level, NodeKey, Scope};
 pub use settings::CoreSettings;
 pub use verdict::{Flight, Offer, Reason, Verdict};
@@ -31,6 +34,8 @@ pub use view::{GateView, Learned, LineView};
 use check::{check, check_ceiling, check_gates, is_open, levels};
 use line::{Check, Entry, Lines};
 use node::{Doubt, Node, Pass};
+use outside::Outside;
+use ration::Took;
 use scope::Scopes;
 
 /// Arrival order: lower goes first within a flow. Kept across a replay.
@@ -48,6 +53,8 @@ pub struct Core<W> {
     forgotten_closed_for: HashMap<Level, Duration>,
     scopes: Scopes,
     ceilings: Ceilings,
+    /// None while this process is alone.
+    outside: Option<Outside>,
     has_egress_place: bool,
     flights: Slab<InFlight>,
     /// When the next narrow gate may be tried; none while no such gate is closed.
@@ -75,6 +82,7 @@ impl<W> Core<W> {
             forgotten_closed_for: HashMap::new(),
             scopes: Scopes::new(settings.scope),
             ceilings: Ceilings::new(now, settings.ceiling, &settings.tenant_ceilings),
+            outside: None,
             has_egress_place: false,
             flights: Slab::new(),
             probe_at: None,
@@ -177,6 +185,13 @@ impl<W> Core<W> {
                 Pass::AfterProbe => return None,
                 Pass::At(_) if self.egress.phase == Phase::Open => return Some(self.egress.backlogged(now)),
                 Pass::At(until) => return self.probe_egress(now, until, offer),
+                Pass::Booked(at) => return Some(at),
+                Pass::Unbooked => {
+                    if let Some(outside) = &mut self.outside {
+                        outside.want(NodeKey::Egress);
+                    }
+                    return None;
+                }
                 Pass::Now => {}
             }
             if !self.has_egress_place {
@@ -197,14 +212,14 @@ impl<W> Core<W> {
 
     /// The next in order whose own gates are open.
     fn next(&mut self, now: Instant) -> Option<Entry<W>> {
-        let Self { lines, gates, ceilings, .. } = self;
-        lines.next(|ask| check(gates, ceilings, now, ask))
+        let Self { lines, gates, ceilings, outside, .. } = self;
+        lines.next(|ask| check(gates, ceilings, outside, now, ask))
     }
 
     /// The next in order, but no upload of megabytes if anything else may go.
     fn first_to_try(&mut self, now: Instant) -> Option<Entry<W>> {
-        let Self { lines, gates, ceilings, .. } = self;
-        let first = lines.next(|ask| match check_gates(gates, now, ask) {
+        let Self { lines, gates, ceilings, outside, .. } = self;
+        let first = lines.next(|ask| match check_gates(gates, outside, now, ask) {
             Some(waits) => waits,
             None if ask.size == Size::Large => Check::Stop,
             None => check_ceiling(ceilings, now, ask),
@@ -234,10 +249,16 @@ impl<W> Core<W> {
 
     fn depart(&mut self, now: Instant, ask: &Ask) -> Flight {
         let flight = self.fly(now, ask);
-        self.egress.depart(now, flight);
-        for key in levels(&ask.path) {
+        let mut took = self.egress.depart(now, flight);
+        if let (Some(Took::Alone), Some(outside)) = (took, &mut self.outside) {
+            outside.count_alone();
+        }
+        for key in std::iter::once(NodeKey::Egress).chain(levels(&ask.path)) {
             if let Some(gate) = self.gates.get_mut(&key) {
-                gate.depart(now, flight);
+                took = gate.depart(now, flight);
+            }
+            if let (Some(Took::Credit), Some(outside)) = (took.take(), &mut self.outside) {
+                outside.want(key);
             }
         }
         flight

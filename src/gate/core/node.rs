@@ -9,6 +9,8 @@ use crate::gate::learn::Estimate;
 
 use super::Flight;
 use super::ask::Path;
+use super::outside::{Booking, Stand};
+use super::ration::{Due, Ration, Took};
 
 /// A growing estimate is looked at this often while requests wait.
 const GROWTH_STEP: Duration = Duration::from_millis(100);
@@ -31,8 +33,12 @@ pub(super) enum Pass {
     AfterProbe,
     /// At this instant.
     At(Instant),
+    /// At this instant, which somebody else has set.
+    Booked(Instant),
     /// Now.
     Now,
+    /// When a slot was asked for.
+    Unbooked,
 }
 
 /// One refusal and what has been learned about its reach.
@@ -42,8 +48,17 @@ pub(super) struct Episode {
     pub(super) refused: Vec<(Path, Instant, Instant)>,
     /// The rate before the refusal, should it turn out to concern somebody else.
     before: Estimate,
-    /// When the next request may find out how far the refusal reaches.
-    pub(super) probe_at: Instant,
+    /// When requests may find out how far the refusal reaches.
+    pub(super) probes: Probes,
+}
+
+/// When it may be found out how far a refusal reaches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probes {
+    /// The next time.
+    pub(super) at: Instant,
+    /// From one time to the next.
+    pub(super) every: Duration,
 }
 
 /// How many tenants' refusals say that a gate is closed for everybody.
@@ -66,6 +81,10 @@ pub(super) struct Node {
     was_closed_for: Duration,
     bucket: Bucket,
     estimate: Estimate,
+    /// Tokens from outside instead of the bucket's; none while this process is alone.
+    ration: Option<Box<Ration>>,
+    /// When it was shut last, while tokens come from outside.
+    shut_at: Option<Instant>,
 }
 
 impl Episode {
@@ -88,7 +107,8 @@ impl Node {
         let estimate = Estimate::new(now, start, ceiling);
         let bucket = Bucket::full(now, estimate.rate(), burst);
         let (closed_at, was_closed_for) = (None, Duration::ZERO);
-        Self { phase: Phase::Open, episode: None, used_at: now, closed_at, was_closed_for, bucket, estimate }
+        let (phase, episode, ration, shut_at) = (Phase::Open, None, None, None);
+        Self { phase, episode, used_at: now, closed_at, was_closed_for, bucket, estimate, ration, shut_at }
     }
 
     pub(super) fn rate(&self) -> Rate {
@@ -116,10 +136,15 @@ impl Node {
         match self.phase {
             Phase::Closed(until) => Pass::At(until),
             Phase::HalfOpen(Some(_)) => Pass::AfterProbe,
-            Phase::HalfOpen(None) => Pass::Now,
-            Phase::Open => match self.bucket.next_at(now) {
-                at if at <= now => Pass::Now,
-                at => Pass::At(at),
+            Phase::HalfOpen(None) if self.ration.as_ref().is_none_or(|ration| ration.is_alone()) => Pass::Now,
+            Phase::HalfOpen(None) | Phase::Open => match self.ration.as_mut().map(|ration| ration.due(now)) {
+                Some(Due::Now) => Pass::Now,
+                Some(Due::At(at)) => Pass::Booked(at),
+                Some(Due::Unbooked) => Pass::Unbooked,
+                None => match self.bucket.next_at(now) {
+                    at if at <= now => Pass::Now,
+                    at => Pass::At(at),
+                },
             },
         }
     }
@@ -148,14 +173,18 @@ impl Node {
         self.estimate.idle(now);
     }
 
-    /// A request passes.
-    pub(super) fn depart(&mut self, now: Instant, flight: Flight) {
+    /// A request passes. Tells what by, if tokens come from outside.
+    pub(super) fn depart(&mut self, now: Instant, flight: Flight) -> Option<Took> {
         self.used_at = now;
         if self.phase == Phase::HalfOpen(None) {
             self.phase = Phase::HalfOpen(Some(flight));
         }
-        self.bucket.take(now);
         self.estimate.sent();
+        let Some(ration) = &mut self.ration else {
+            self.bucket.take(now);
+            return None;
+        };
+        Some(ration.take(now))
     }
 
     /// The request in flight was accepted. True if that opened the gate.
@@ -181,7 +210,10 @@ impl Node {
 
     /// The request never left: its token comes back.
     pub(super) fn refund(&mut self, flight: Flight) -> bool {
-        self.bucket.give_back();
+        match &mut self.ration {
+            Some(ration) => ration.give_back(),
+            None => self.bucket.give_back(),
+        }
         self.forget(flight)
     }
 
@@ -190,24 +222,39 @@ impl Node {
         self.estimate.unstated(now)
     }
 
-    /// Closes until `until`, or longer if it is already closed for longer. `probe_at` is when its reach may be tried.
-    pub(super) fn close(&mut self, now: Instant, refused: (Path, Instant, Instant), probe_at: Instant) {
+    /// Closes until `until`, or longer if it is already closed for longer. `probes` is when its reach may be tried.
+    pub(super) fn close(&mut self, now: Instant, refused: (Path, Instant, Instant), probes: Probes) {
         self.lapse(now);
         let (_, sent_at, until) = refused;
         let before = self.estimate.clone();
         self.estimate.refused(now, sent_at, until.saturating_duration_since(now));
         self.bucket.set_rate(now, self.estimate.rate());
-        let first = || Box::new(Episode { refused: Vec::with_capacity(1), before, probe_at });
+        let first = || Box::new(Episode { refused: Vec::with_capacity(1), before, probes });
         let episode = self.episode.get_or_insert_with(first);
         if episode.refused.len() < MAX_REFUSED {
             episode.refused.push(refused);
         }
+        self.shut(now, until);
+    }
+
+    /// Closes until `until`, or longer if it is already closed for longer; why is not known here.
+    pub(super) fn shut(&mut self, now: Instant, until: Instant) {
+        self.lapse(now);
         self.phase = match self.phase {
             Phase::Closed(other) => Phase::Closed(until.max(other)),
             Phase::HalfOpen(_) | Phase::Open => Phase::Closed(until),
         };
         self.closed_at.get_or_insert(now);
         self.used_at = now;
+        self.cancel(now);
+    }
+
+    /// What was booked before the gate shut is void.
+    fn cancel(&mut self, now: Instant) {
+        if let Some(ration) = &mut self.ration {
+            ration.cancel(now, self.estimate.rate());
+            self.shut_at = Some(now);
+        }
     }
 
     /// Nothing was refused, but nothing more would be accepted before `until`: no cut, nothing to find out.
@@ -215,6 +262,7 @@ impl Node {
         if self.phase == Phase::Open {
             self.phase = Phase::Closed(until);
             self.closed_at = Some(now);
+            self.cancel(now);
         }
         self.used_at = now;
     }
@@ -239,17 +287,21 @@ impl Node {
         let is_one = episode.refused.iter().all(|(refused, ..)| {
             Some(refused.tenant) == episode.refused.first().map(|(first, ..)| first.tenant)
         });
-        tells_all.then_some((episode.probe_at, if is_one { Doubt::One } else { Doubt::Several }))
+        tells_all.then_some((episode.probes.at, if is_one { Doubt::One } else { Doubt::Several }))
     }
 
     /// Time for `count` requests to pass.
     pub(super) fn time_for(&self, now: Instant, count: u32) -> Duration {
         match self.phase {
             Phase::Closed(until) => {
-                let paced = f64::from(count.saturating_sub(1)) / self.rate().per_second();
+                let part = self.ration.as_ref().map_or(1.0, |ration| ration.part());
+                let paced = f64::from(count.saturating_sub(1)) / self.rate().times(part).per_second();
                 until.saturating_duration_since(now).saturating_add(Duration::from_secs_f64(paced))
             }
-            Phase::HalfOpen(_) | Phase::Open => self.bucket.time_for(now, count),
+            Phase::HalfOpen(_) | Phase::Open => match &self.ration {
+                Some(ration) => ration.time_for(now, count, self.rate()),
+                None => self.bucket.time_for(now, count),
+            },
         }
     }
 
@@ -258,6 +310,9 @@ impl Node {
         self.estimate.set_ceiling(pin);
         self.bucket.set_burst(burst);
         self.bucket.set_rate(now, self.estimate.rate());
+        if let Some(ration) = &mut self.ration {
+            ration.set_rate(now, self.estimate.rate());
+        }
     }
 
     /// Takes over what an earlier process had learned.
@@ -270,5 +325,73 @@ impl Node {
             self.phase = Phase::Closed(now + closed_for);
             self.closed_at = Some(now);
         }
+    }
+
+    /// From now on tokens come from outside.
+    pub(super) fn ration(&mut self, part: f64) {
+        self.ration.get_or_insert_with(|| Box::new(Ration::new(part))).resume();
+    }
+
+    /// Nobody hands tokens in: `part` of the rate holds.
+    pub(super) fn fall_back(&mut self, now: Instant, part: f64) {
+        let rate = self.estimate.rate();
+        if let Some(ration) = &mut self.ration {
+            ration.fall_back(now, rate, part);
+        }
+    }
+
+    /// How many slots to ask for if so many requests are ready: not while there are some, but for what passed without.
+    pub(super) fn wanted(&self, ready: u32) -> u32 {
+        self.ration.as_ref().map_or(0, |ration| {
+            let waiting = if ration.is_booked() { 0 } else { ready };
+            waiting.saturating_add(ration.owed())
+        })
+    }
+
+    /// What was booked, for a question asked at `asked_at`. Returns the episode if it turned out not to concern this gate.
+    pub(super) fn book(
+        &mut self,
+        now: Instant,
+        asked_at: Instant,
+        booking: &Booking,
+    ) -> Option<Box<Episode>> {
+        self.lapse(now);
+        let known_at = self.shut_at;
+        if let Stand::Shut(left) = booking.stand {
+            self.follow(now, booking);
+            self.shut(now, now + left);
+            return None;
+        }
+        let mut acquitted = None;
+        if let Phase::Closed(_) = self.phase {
+            let at = booking.acquitted_for.and_then(|ago| now.checked_sub(ago));
+            // Whoever answered may not know yet, or may have lost what it knew: only a later finding opens this gate.
+            if !at.is_some_and(|at| known_at.is_none_or(|known_at| at > known_at)) {
+                return None;
+            }
+            acquitted = self.acquit(now);
+            self.phase = Phase::Open;
+            self.closed_at = None;
+        }
+        self.follow(now, booking);
+        if known_at.is_some_and(|known_at| known_at > asked_at) {
+            return acquitted;
+        }
+        self.phase = match (booking.stand, self.phase) {
+            (Stand::Open | Stand::Shut(_), _) => Phase::Open,
+            (Stand::Ours | Stand::Theirs, Phase::HalfOpen(flight)) => Phase::HalfOpen(flight),
+            (Stand::Ours | Stand::Theirs, _) => Phase::HalfOpen(None),
+        };
+        if let Some(ration) = &mut self.ration {
+            let slots = (0..booking.slots).map(|slot| now + booking.first_in + booking.interval * slot);
+            ration.hand_in(slots, (booking.interval, booking.part));
+        }
+        acquitted
+    }
+
+    /// The rate is learned elsewhere.
+    fn follow(&mut self, now: Instant, booking: &Booking) {
+        self.estimate.follow(booking.rate, booking.has_met_limit);
+        self.estimate.idle(now);
     }
 }

@@ -167,7 +167,7 @@ impl Scopes {
         }
     }
 
-    fn verdict(&self, now: Instant, family: Family) -> Level {
+    pub(super) fn verdict(&self, now: Instant, family: Family) -> Level {
         let verdict = self.families.get(&family).and_then(|learned| learned.verdict);
         let fresh = verdict.filter(|(_, at)| now.saturating_duration_since(*at) < REMEMBERED_FOR);
         fresh.map_or(Level::Egress, |(level, _)| level)
@@ -185,6 +185,15 @@ impl Scopes {
         learned.successes.push_back((path, sent_at));
         if learned.successes.len() > REMEMBERED {
             learned.successes.pop_front();
+        }
+    }
+
+    /// Another process was refused: it counts when this one is, too.
+    pub(super) fn note(&mut self, now: Instant, path: Path, until: Instant) {
+        let learned = self.families.entry(path.family).or_default();
+        learned.refusals.push_back((path, now, until));
+        if learned.refusals.len() > REMEMBERED {
+            learned.refusals.pop_front();
         }
     }
 

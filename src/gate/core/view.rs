@@ -119,13 +119,8 @@ impl<W> Core<W> {
                 if key != NodeKey::Egress && self.gates.len() >= self.settings.max_gates {
                     return;
                 }
-                let (start, pin, burst) = (self.settings.start_rate, self.settings.pin, self.settings.burst);
-                let gate = match key {
-                    NodeKey::Egress => &mut self.egress,
-                    _ => self.gates.entry(key).or_insert_with(|| Node::new(now, start, pin, burst)),
-                };
                 let closed_for = closed_for.map(|wait| wait.min(self.settings.max_gate));
-                gate.restore(now, has_met_limit.then_some(rate), closed_for);
+                self.gate(now, key).restore(now, has_met_limit.then_some(rate), closed_for);
             }
         }
     }

@@ -2,15 +2,18 @@
 --
 -- KEYS[1]  hash of the bucket, `{prefix}:v1:{B}:s`
 -- ARGV[1]  what: `shut` (a 429), `rest` (accepted, but the last one for now), `open` (the request that tried the gate was
---          accepted), `acquit` (the refusal turned out not to concern this gate)
+--          accepted), `acquit` (the refusal turned out not to concern this gate), `verdict` (how far refusals of a family
+--          reach: noted in the field `v:{family}` as "level time", and told)
 -- ARGV[2]  me: the replica's id
 -- ARGV[3]  remaining: how long the gate stays shut (us); 0 for `open` and `acquit`
 -- ARGV[4]  sent: how long ago the request was sent whose answer says so (us)
--- ARGV[5]  rate that the replica knows, for a bucket that is not there (milli-requests a second)
+-- ARGV[5]  rate that the replica knows, for a bucket that is not there (milli-requests a second): after a refusal the
+--          one that it has lowered itself, so that `shut` then lowers nothing
 -- ARGV[6]  whether that rate has met a limit (0 or 1)
 -- ARGV[7]  ceiling: the rate is never above this (milli-requests a second)
 -- ARGV[8]  channel to tell the others on
 -- ARGV[9]  message for them, sent as it is if the gate has moved; "" sends nothing
+-- ARGV[10] and ARGV[11], for `verdict` alone: family and level
 --
 -- Returns four integers:
 --   1 gate   time until the gate's instant (us); 0 if it is not shut
@@ -40,6 +43,13 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+if what == 'verdict' then
+  redis.call('HSET', KEYS[1], 'v:' .. ARGV[10], ARGV[11] .. ' ' .. whole(now))
+  redis.call('PEXPIRE', KEYS[1], KEPT_MS)
+  if ARGV[9] ~= '' then redis.call('PUBLISH', ARGV[8], ARGV[9]) end
+  return { 0, 0, 1, 0 }
+end
+
 local NAMES = { 'tat', 'gate', 'half', 'lease', 'rate', 'met', 'anchor', 'dip', 'since', 'grown', 'cut', 'began',
   'sent', 'busy', 'last', 'acquitted', 'refused', 'before', 'past_sent', 'past_us', 'owner' }
 local raw = redis.call('HMGET', KEYS[1], unpack(NAMES))
@@ -59,7 +69,8 @@ if s.last > now then
   end
 end
 
-if s.rate == 0 then
+local was_there = s.rate > 0
+if not was_there then
   s.rate, s.met, s.anchor, s.dip, s.since = known, known_met, known, 200, RETURN
   s.grown, s.began = now, now
 end
@@ -98,7 +109,9 @@ end
 
 if what == 'shut' or what == 'rest' then
   local until_at = now + remaining
-  if what == 'shut' and sent_at > s.cut then
+  if what == 'shut' and not was_there then
+    s.cut = now
+  elseif what == 'shut' and sent_at > s.cut then
     -- While the gate is shut or tried, one request at most has gone: the rate was not what was refused.
     if s.cut > 0 and s.sent <= 1 then
       remember(0, math.max(1, until_at - s.began))

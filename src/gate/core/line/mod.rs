@@ -336,6 +336,7 @@ impl<W> Lines<W> {
                 class: ask.class,
                 head: None,
                 tail: None,
+                waiting: 0,
                 is_queued: false,
                 parked_at: None,
                 owner: None,

@@ -27,6 +27,7 @@ pub(super) struct Flow {
     pub(super) class: Class,
     pub(super) head: Option<usize>,
     pub(super) tail: Option<usize>,
+    pub(super) waiting: u32,
     /// In its class's ring.
     pub(super) is_queued: bool,
     pub(super) parked_at: Option<Instant>,

@@ -225,6 +225,7 @@ impl<W> Lines<W> {
     /// Links an entry into its flow: before all that came later. Only a replay looks further than the tail.
     pub(super) fn link(&mut self, flow: usize, entry: usize, turn: Turn) {
         let Some(known) = self.flows.get_mut(flow) else { return };
+        known.waiting += 1;
         let mut before = known.tail;
         if before.and_then(|tail| self.entries.get(tail)).is_some_and(|tail| tail.turn > turn) {
             before = None;
@@ -263,6 +264,7 @@ impl<W> Lines<W> {
             behind.before = entry.before;
         }
         if let Some(flow) = self.flows.get_mut(entry.flow) {
+            flow.waiting = flow.waiting.saturating_sub(1);
             if flow.head == Some(index) {
                 flow.head = entry.behind;
             }

@@ -1,0 +1,277 @@
+//! The way to the server: one connection for calls and for what others say, each await under a timeout of our own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, ServerErrorKind,
+    TlsCertificates, Value, from_redis_value,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use crate::clock::Clock;
+
+use super::script::Script;
+use super::trouble::{Trouble, TroubleKind};
+
+/// Where the server is, and with what it is reached.
+#[derive(Clone)]
+pub struct Address {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Host name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The number of the database.
+    pub database: u16,
+    /// Whether it is one node of a cluster.
+    pub cluster: bool,
+    /// ACL user; none is the default one.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// PEM of the CAs that are trusted, instead of the platform's.
+    pub ca: Option<Vec<u8>>,
+    /// Longest time for connection, TLS and login.
+    pub connect_timeout: Duration,
+    /// Longest time for one call.
+    pub response_timeout: Duration,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Address({}:{})", self.host, self.port)
+    }
+}
+
+/// Something that the server sent unasked.
+#[derive(Debug)]
+pub(super) enum Push {
+    /// What somebody published.
+    Message { channel: String, payload: Vec<u8>, at: Instant },
+    /// The connection is gone: something may have been missed.
+    Missed,
+}
+
+/// A connection, with its subscriptions.
+///
+/// # Drop
+/// Closes it.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) caller: Caller,
+    pub(super) pushes: mpsc::Receiver<Push>,
+    /// More came than could be taken.
+    has_missed: Arc<AtomicBool>,
+}
+
+/// Makes calls. Cloning shares the connection.
+#[derive(Clone)]
+pub(super) struct Caller {
+    wire: Wire,
+    response_timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Wire {
+    Cluster(ClusterConnection),
+    One(MultiplexedConnection),
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Caller")
+    }
+}
+
+impl Link {
+    /// Connects and listens to `channels`.
+    ///
+    /// # Errors
+    /// [`Trouble`]: what is wrong with the server, the way or the credentials.
+    pub(super) async fn open(address: &Address, channels: &[String], clock: Clock) -> Result<Self, Trouble> {
+        let (sender, pushes) = mpsc::channel(MAX_PUSHES);
+        let has_missed = Arc::new(AtomicBool::new(false));
+        let missed = Arc::clone(&has_missed);
+        let push = move |info: PushInfo| {
+            if let Some(push) = read_push(info, clock.now())
+                && sender.try_send(push).is_err()
+            {
+                missed.store(true, Ordering::Relaxed);
+            }
+            Result::<(), redis::aio::SendError>::Ok(())
+        };
+        let connecting = async {
+            let mut wire = match address.cluster {
+                true => Wire::Cluster(cluster(address, push)?.get_async_connection().await?),
+                false => {
+                    let config = AsyncConnectionConfig::new()
+                        .set_connection_timeout(Some(address.connect_timeout))
+                        .set_response_timeout(Some(address.response_timeout))
+                        .set_push_sender(push);
+                    let client = client(address)?;
+                    Wire::One(client.get_multiplexed_async_connection_with_config(&config).await?)
+                }
+            };
+            if !channels.is_empty() {
+                wire.subscribe(channels).await?;
+            }
+            RedisResult::Ok(wire)
+        };
+        let wire = timeout(address.connect_timeout, connecting)
+            .await
+            .map_err(|_elapsed| Trouble::timeout("connecting"))?
+            .map_err(|error| Trouble::connecting(&error))?;
+        Ok(Self { caller: Caller { wire, response_timeout: address.response_timeout }, pushes, has_missed })
+    }
+
+    /// Whether something was missed since this was asked last, because more came than could be taken.
+    pub(super) fn take_missed(&self) -> bool {
+        self.has_missed.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Caller {
+    /// Runs a script; the server learns it if it does not know it.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[String],
+    ) -> Result<Vec<i64>, Trouble> {
+        let call = |verb: &str, body: &str| {
+            let mut call = redis::cmd(verb);
+            call.arg(body).arg(keys.len()).arg(keys).arg(args);
+            call
+        };
+        let mut answer = self.ask(call("EVALSHA", &script.sha1)).await;
+        if answer.as_ref().is_err_and(is_unknown_script) {
+            answer = self.ask(call("EVAL", script.text)).await;
+        }
+        read(answer)
+    }
+
+    /// Makes any other call.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) async fn call<T: redis::FromRedisValue>(&self, call: Cmd) -> Result<T, Trouble> {
+        read(self.ask(call).await)
+    }
+
+    async fn ask(&self, call: Cmd) -> Result<Value, Unanswered> {
+        let mut wire = self.wire.clone();
+        let asking = async {
+            match &mut wire {
+                Wire::Cluster(wire) => call.query_async::<Value>(wire).await,
+                Wire::One(wire) => call.query_async::<Value>(wire).await,
+            }
+        };
+        match timeout(self.response_timeout, asking).await {
+            Ok(answer) => answer.map_err(Unanswered::Error),
+            Err(_elapsed) => Err(Unanswered::Late),
+        }
+    }
+}
+
+enum Unanswered {
+    Error(RedisError),
+    Late,
+}
+
+fn read<T: redis::FromRedisValue>(answer: Result<Value, Unanswered>) -> Result<T, Trouble> {
+    match answer {
+        Ok(value) => from_redis_value(value)
+            .map_err(|_| Trouble::new(TroubleKind::Server, "an answer of another shape")),
+        Err(Unanswered::Error(error)) => Err(Trouble::calling(&error)),
+        Err(Unanswered::Late) => Err(Trouble::timeout("a call")),
+    }
+}
+
+fn is_unknown_script(unanswered: &Unanswered) -> bool {
+    matches!(unanswered, Unanswered::Error(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
+
+impl Wire {
+    async fn subscribe(&mut self, channels: &[String]) -> RedisResult<()> {
+        match self {
+            Self::Cluster(wire) => wire.subscribe(channels).await,
+            Self::One(wire) => wire.subscribe(channels).await,
+        }
+    }
+}
+
+fn client(address: &Address) -> RedisResult<Client> {
+    match &address.ca {
+        Some(ca) => Client::build_with_tls(information(address)?, trusted(ca)),
+        None => Client::open(information(address)?),
+    }
+}
+
+fn cluster(
+    address: &Address,
+    push: impl Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static,
+) -> RedisResult<ClusterClient> {
+    let mut builder = ClusterClientBuilder::new([information(address)?])
+        .use_protocol(ProtocolVersion::RESP3)
+        .connection_timeout(address.connect_timeout)
+        .response_timeout(address.response_timeout)
+        .push_sender(push);
+    if let Some(ca) = &address.ca {
+        builder = builder.certs(trusted(ca));
+    }
+    builder.build()
+}
+
+fn trusted(ca: &[u8]) -> TlsCertificates {
+    TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) }
+}
+
+fn information(address: &Address) -> RedisResult<ConnectionInfo> {
+    let (host, port) = (address.host.clone(), address.port);
+    let to = match address.tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    };
+    let mut login = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_db(address.database.into())
+        .set_skip_set_lib_name();
+    if let Some(username) = &address.username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = &address.password {
+        login = login.set_password(password);
+    }
+    Ok(to.into_connection_info()?.set_redis_settings(login))
+}
+
+fn read_push(info: PushInfo, at: Instant) -> Option<Push> {
+    match info.kind {
+        PushKind::Disconnection => Some(Push::Missed),
+        PushKind::Message => {
+            let mut data = info.data.into_iter();
+            let text = |value: Option<Value>| match value? {
+                Value::BulkString(bytes) => Some(bytes),
+                Value::SimpleString(text) => Some(text.into_bytes()),
+                _ => None,
+            };
+            let channel = String::from_utf8(text(data.next())?).ok()?;
+            Some(Push::Message { channel, payload: text(data.next())?, at })
+        }
+        _ => None,
+    }
+}
+
+/// Closures and invalidations come by the dozen; more than this is a flood, after which everything is in doubt.
+const MAX_PUSHES: usize = 4096;

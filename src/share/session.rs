@@ -1,0 +1,397 @@
+//! One connection's life: what is asked, told and heard over it, until something goes wrong that concerns all of it.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::cache::Told;
+use crate::gate::{Closure, Level, News, NodeKey, Stand, Wish};
+
+use super::desk::{Again, Desks};
+use super::link::{Caller, Link, Push};
+use super::message::{Ear, Shut, Word};
+use super::script::{self, Acquired, Report, Terms};
+use super::tally::{Answered, Event};
+use super::trouble::{Trouble, TroubleKind};
+use super::{BREAK, Shared, Tell, alone, jittered, spelling};
+
+/// A connection in use.
+pub(super) struct Session<'a> {
+    shared: &'a std::sync::Arc<Shared>,
+    link: Link,
+    tell: &'a Tell,
+    desks: Desks<News>,
+    calls: JoinSet<Done>,
+    ear: Ear,
+    /// When this replica must be heard of again.
+    beat_at: Instant,
+    /// A message could not be told: one at a time is tried again.
+    is_telling: bool,
+}
+
+/// A call that has ended.
+enum Done {
+    Asked(Wish, Instant, Instant, Result<Acquired, Trouble>),
+    Reported(NodeKey, Duration, Result<(), Trouble>),
+    Told(Told, Duration, Result<(), Trouble>),
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(shared: &'a std::sync::Arc<Shared>, link: Link, tell: &'a Tell) -> Self {
+        let now = shared.clock.now();
+        Self {
+            shared,
+            link,
+            tell,
+            desks: Desks::new(),
+            calls: JoinSet::new(),
+            ear: Ear::default(),
+            beat_at: now,
+            is_telling: false,
+        }
+    }
+
+    /// Works until there is trouble that concerns the whole connection.
+    ///
+    /// # Drop
+    /// Calls that are on their way are given up; what they booked is lost.
+    pub(super) async fn run(mut self) -> Trouble {
+        if let Err(trouble) = self.greet().await {
+            return trouble;
+        }
+        loop {
+            self.send();
+            let next_at = self.desks.next_at().map_or(self.beat_at, |at| at.min(self.beat_at));
+            let ended = tokio::select! {
+                biased;
+                push = self.link.pushes.recv() => self.heard(push),
+                Some(done) = self.calls.join_next() => done.map_or(None, |done| self.done(done)),
+                () = self.shared.gate.called() => None,
+                () = self.shared.cache.has_told(), if !self.is_telling => None,
+                () = sleep_until(next_at) => None,
+            };
+            if let Some(trouble) = ended {
+                return trouble;
+            }
+            if self.link.take_missed() {
+                return Trouble::new(TroubleKind::Message, "more messages than can be taken");
+            }
+        }
+    }
+
+    /// Says what this replica knows, hears what the others know, and takes its place among them.
+    async fn greet(&mut self) -> Result<(), Trouble> {
+        let shared = self.shared;
+        // Whatever was voided while nobody listened may be kept here.
+        shared.cache.doubt();
+        // What shut while the server was away is told below, as it stands now; the rest is over.
+        drop(shared.gate.news());
+        for closure in shared.gate.closures().into_iter().take(MAX_REASSERTED) {
+            self.report(News::Rests(closure.key, closure.until)).await?;
+        }
+        for (family, level) in shared.gate.verdicts() {
+            self.report(News::Verdict(family, level)).await?;
+        }
+        self.learn_verdicts().await?;
+        let wish = shared.gate.wish(NodeKey::Egress);
+        let Some(wish) = wish else { return Ok(()) };
+        let asked_at = shared.clock.now();
+        let acquired = acquire(shared, &self.link.caller, &wish).await;
+        let answered_at = shared.clock.now();
+        (self.tell)(Event::Called(Answered::of(&acquired), answered_at - asked_at));
+        let part = acquired.as_ref().map_or(shared.tally.read().part, |acquired| acquired.booking.part);
+        let members = acquired.as_ref().map_or(shared.tally.read().members, |it| it.booking.members);
+        if acquired.as_ref().is_err_and(|trouble| !trouble.kind.is_of_one()) {
+            return acquired.map(drop);
+        }
+        shared.gate.ration(part);
+        shared.tally.change(|state| (state.is_up, state.members, state.part) = (true, members, part));
+        (self.tell)(Event::Up(members));
+        self.desks.asked(NodeKey::Egress);
+        self.asked(&wish, (asked_at, answered_at), acquired);
+        Ok(())
+    }
+
+    /// How far refusals reach, as others have found out.
+    async fn learn_verdicts(&self) -> Result<(), Trouble> {
+        let shared = self.shared;
+        let [state, _] = shared.names.keys(&shared.settings.secret, NodeKey::Egress);
+        let mut call = redis::cmd("HGETALL");
+        call.arg(state);
+        let fields: Vec<(String, String)> = match self.link.caller.call(call).await {
+            Err(trouble) if !trouble.kind.is_of_one() && trouble.kind != TroubleKind::Server => {
+                return Err(trouble);
+            }
+            Err(trouble) => {
+                self.odd(trouble);
+                return Ok(());
+            }
+            Ok(fields) => fields,
+        };
+        for (field, value) in fields {
+            let Some(family) = field.strip_prefix("v:").and_then(|family| family.split_once(':')) else {
+                continue;
+            };
+            let family = spelling::read_family(family.0, family.1);
+            let level = value.split(' ').next().and_then(Level::named);
+            if let (Some(family), Some(level)) = (family, level) {
+                shared.gate.hear_verdict(family, level);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks and tells what there is to ask and tell.
+    fn send(&mut self) {
+        let shared = self.shared;
+        let now = shared.clock.now();
+        for news in shared.gate.news() {
+            self.desks.put(key_of(&news), news);
+        }
+        for (key, news) in self.desks.next_reports() {
+            let (shared, caller) = (std::sync::Arc::clone(shared), self.link.caller.clone());
+            self.calls.spawn(async move {
+                let began_at = shared.clock.now();
+                let result = report(&shared, &caller, news).await;
+                Done::Reported(key, shared.clock.now() - began_at, result)
+            });
+        }
+        self.desks.wake(now);
+        let mut wishes = shared.gate.wishes(|key| self.desks.may_ask(key, now));
+        let mut due = self.desks.due(now);
+        if self.beat_at <= now && self.desks.may_ask(NodeKey::Egress, now) {
+            due.push(NodeKey::Egress);
+        }
+        due.retain(|key| !wishes.iter().any(|wish| wish.key == *key));
+        wishes.extend(due.into_iter().filter_map(|key| shared.gate.wish(key)));
+        for wish in wishes {
+            self.ask(wish);
+        }
+        if self.beat_at <= now {
+            self.beat_at = now + shared.settings.member_ttl / 3;
+        }
+        if !self.is_telling {
+            self.tell_void();
+        }
+    }
+
+    fn ask(&mut self, wish: Wish) {
+        self.desks.asked(wish.key);
+        if wish.key == NodeKey::Egress {
+            self.beat_at = self.shared.clock.now() + self.shared.settings.member_ttl / 3;
+        }
+        let (shared, caller) = (std::sync::Arc::clone(self.shared), self.link.caller.clone());
+        self.calls.spawn(async move {
+            let asked_at = shared.clock.now();
+            let acquired = acquire(&shared, &caller, &wish).await;
+            Done::Asked(wish, asked_at, shared.clock.now(), acquired)
+        });
+    }
+
+    fn tell_void(&mut self) {
+        let told = self.shared.cache.to_tell();
+        if told.is_empty() {
+            return;
+        }
+        self.is_telling = true;
+        let (shared, caller) = (std::sync::Arc::clone(self.shared), self.link.caller.clone());
+        self.calls.spawn(async move {
+            let began_at = shared.clock.now();
+            let word = Word::Cache(told);
+            let channel = &shared.names.void;
+            let mut call = redis::cmd("PUBLISH");
+            call.arg(channel).arg(shared.pen.write(channel, &word));
+            let result = caller.call::<i64>(call).await.map(drop);
+            let told = if let Word::Cache(told) = word { told } else { Told::default() };
+            Done::Told(told, shared.clock.now() - began_at, result)
+        });
+    }
+
+    /// What became of a call. Returns trouble that concerns all.
+    fn done(&mut self, done: Done) -> Option<Trouble> {
+        match done {
+            Done::Asked(wish, asked_at, answered_at, acquired) => {
+                (self.tell)(Event::Called(Answered::of(&acquired), answered_at - asked_at));
+                self.asked(&wish, (asked_at, answered_at), acquired)
+            }
+            Done::Reported(key, took, result) => {
+                (self.tell)(Event::Called(Answered::of(&result), took));
+                self.desks.told(key);
+                result.err().and_then(|trouble| self.weigh(trouble))
+            }
+            Done::Told(told, took, result) => {
+                (self.tell)(Event::Called(Answered::of(&result), took));
+                self.is_telling = false;
+                let trouble = result.err()?;
+                self.shared.cache.tell_later(told);
+                Some(trouble)
+            }
+        }
+    }
+
+    fn asked(
+        &mut self,
+        wish: &Wish,
+        at: (Instant, Instant),
+        acquired: Result<Acquired, Trouble>,
+    ) -> Option<Trouble> {
+        let (shared, key) = (self.shared, wish.key);
+        let Acquired { booking, again_in, is_fresh } = match acquired {
+            Ok(acquired) => acquired,
+            Err(trouble) => {
+                let ended = self.weigh(trouble);
+                if ended.is_none() {
+                    // This bucket alone is out of order: its gate goes by its part of the rate.
+                    shared.gate.fall_back(Some(key), alone(shared.tally.read().members));
+                    self.desks.answered(key, Again::Surely(at.1 + jittered(BREAK)));
+                }
+                return ended;
+            }
+        };
+        if key == NodeKey::Egress {
+            let (members, part) = (booking.members, booking.part);
+            shared.tally.change(|state| (state.members, state.part) = (members, part));
+        }
+        let again = match booking.stand {
+            Stand::Theirs => Again::Surely(at.1 + again_in.clamp(LEAST_PAUSE, MOST_PAUSE)),
+            Stand::Shut(_) if wish.slots > 0 => Again::NotBefore(at.1 + LEAST_PAUSE),
+            Stand::Open | Stand::Ours | Stand::Shut(_) => Again::AtWill,
+        };
+        self.desks.answered(key, again);
+        shared.gate.book(key, at, booking);
+        if is_fresh {
+            self.reassert(key);
+        }
+        None
+    }
+
+    /// The server knows nothing of a bucket, as after FLUSHALL: what is shut there is said again.
+    fn reassert(&mut self, key: NodeKey) {
+        let closures = self.shared.gate.closures().into_iter();
+        let lost = closures.filter(|closure| key == NodeKey::Egress || closure.key == key);
+        for closure in lost.take(MAX_REASSERTED) {
+            self.desks.put(closure.key, News::Rests(closure.key, closure.until));
+        }
+    }
+
+    /// Counts trouble; returns it if it concerns all.
+    fn weigh(&self, trouble: Trouble) -> Option<Trouble> {
+        if !trouble.kind.is_of_one() {
+            return Some(trouble);
+        }
+        self.odd(trouble);
+        None
+    }
+
+    fn odd(&self, trouble: Trouble) {
+        self.shared.tally.count(&trouble);
+        (self.tell)(Event::Odd(trouble));
+    }
+
+    async fn report(&self, news: News) -> Result<(), Trouble> {
+        let began_at = self.shared.clock.now();
+        let result = report(self.shared, &self.link.caller, news).await;
+        (self.tell)(Event::Called(Answered::of(&result), self.shared.clock.now() - began_at));
+        match result {
+            Err(trouble) => self.weigh(trouble).map_or(Ok(()), Err),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// What came unasked. Returns trouble that concerns all.
+    fn heard(&mut self, push: Option<Push>) -> Option<Trouble> {
+        let Some(Push::Message { channel, payload, at }) = push else {
+            return Some(Trouble::new(TroubleKind::Connect, "the connection is gone"));
+        };
+        match self.ear.read(&self.shared.pen, &channel, &payload) {
+            Ok(Some(word)) => self.heed(word, at),
+            Ok(None) => {}
+            Err(unheeded) => self.odd(Trouble::new(TroubleKind::Message, unheeded)),
+        }
+        None
+    }
+
+    fn heed(&mut self, word: Word, at: Instant) {
+        let shared = self.shared;
+        match word {
+            Word::Cache(told) => {
+                told.voids.iter().for_each(|void| shared.cache.hear(*void));
+                for purge in &told.purges {
+                    shared.cache.hear_purge(purge);
+                }
+                if told.is_everything {
+                    shared.cache.doubt();
+                }
+            }
+            Word::Look(key) => self.desks.look(key),
+            Word::Shut(Shut { key, refused, remaining, sent_ago }) => {
+                let sent_at = at.checked_sub(sent_ago).unwrap_or(at);
+                let until = at + remaining.min(LONGEST);
+                shared.gate.hear(&Closure { key, refused, sent_at, until });
+            }
+            Word::Verdict(family, level) => shared.gate.hear_verdict(family, level),
+        }
+    }
+}
+
+async fn acquire(shared: &Shared, caller: &Caller, wish: &Wish) -> Result<Acquired, Trouble> {
+    let [state, members] = shared.names.keys(&shared.settings.secret, wish.key);
+    let terms = Terms {
+        horizon: shared.settings.horizon,
+        member_ttl: shared.settings.member_ttl,
+        highest: shared.gate.highest_rate(),
+        burst: shared.gate.burst(),
+    };
+    let args = script::acquire_args(&shared.pen.me, wish, &terms);
+    let answer = caller.run(&shared.acquire, &[&state, &members], &args).await?;
+    script::acquired(&answer, wish)
+}
+
+async fn report(shared: &Shared, caller: &Caller, news: News) -> Result<(), Trouble> {
+    let now = shared.clock.now();
+    let key = key_of(&news);
+    let left = |until: Instant| until.saturating_duration_since(now);
+    let ago = |at: Instant| now.saturating_duration_since(at);
+    let shut = |key, refused, remaining, sent_ago| Word::Shut(Shut { key, refused, remaining, sent_ago });
+    let (report, word) = match news {
+        News::Acquitted(key, sent_at) => (Report::Acquit { sent_ago: ago(sent_at) }, Word::Look(key)),
+        News::Opened(key) => (Report::Open, Word::Look(key)),
+        News::Rests(key, until) => {
+            let remaining = left(until);
+            (Report::Rest { remaining }, shut(key, None, remaining, Duration::ZERO))
+        }
+        News::Shut(Closure { key, refused, sent_at, until }) => {
+            let (remaining, sent_ago) = (left(until), ago(sent_at));
+            (Report::Shut { remaining, sent_ago }, shut(key, refused, remaining, sent_ago))
+        }
+        News::Verdict(family, level) => (Report::Verdict, Word::Verdict(family, level)),
+    };
+    let [state, _] = shared.names.keys(&shared.settings.secret, key);
+    let channel = &shared.names.gate;
+    let message = shared.pen.write(channel, &word);
+    let known = shared.gate.wish(key);
+    let highest = shared.gate.highest_rate();
+    let mut args = script::gate_args(&shared.pen.me, report, known.as_ref(), highest, (channel, message));
+    if let News::Verdict(family, level) = news {
+        args.extend([spelling::family(family), level.as_str().to_owned()]);
+    }
+    caller.run(&shared.report, &[&state], &args).await.map(drop)
+}
+
+/// The bucket that is told. Verdicts are kept with the widest.
+fn key_of(news: &News) -> NodeKey {
+    match news {
+        News::Acquitted(key, _) | News::Opened(key) | News::Rests(key, _) => *key,
+        News::Shut(closure) => closure.key,
+        News::Verdict(..) => NodeKey::Egress,
+    }
+}
+
+/// More gates than this are not said again: the rest is heard of when it is asked about.
+const MAX_REASSERTED: usize = 1000;
+/// Between two questions that have the same answer.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+const MOST_PAUSE: Duration = Duration::from_secs(2);
+/// No gate is shut for longer than the configuration may say.
+const LONGEST: Duration = Duration::from_secs(86_400);
