@@ -152,9 +152,6 @@ class Seen:
         return jain([served / weight for served, weight in pairs])
 
 
-def sleep_until(moment):
-    time.sleep(max(0.0, moment - time.monotonic()))
-
 
 def processor_seconds():
     """Seconds that all cores of this machine have worked, and those that have passed on them."""
