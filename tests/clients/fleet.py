@@ -24,11 +24,10 @@ def jain(values):
 class Fleet:
     """Replicas that share a limit of `rate` requests a second, as the simulator enforces it."""
 
-    def __init__(self, folder, redis, rate, burst=10, gate=None, share=None, **settings):
-        self.folder, self.redis, self.rate = folder, redis, rate
+    def __init__(self, folder, redis, rate, burst=10, gate=None, share=None, config=""):
+        self.folder, self.redis, self.rate, self.config = folder, redis, rate, config
         self.gate = OPEN | {"rate": rate, "burst": burst} | (gate or {})
         self.share = share or {}
-        self.settings = settings
         self.sim = Sim(folder("sim"), "--limit-mode", "token-bucket")
         self.secret = folder("secret") / "share-secret"
         self.secret.write_text("a secret of the deployment, for tests alone\n")
@@ -42,9 +41,9 @@ class Fleet:
     def add(self, url=None, **share):
         """One replica more, at the Redis of all unless another way to it is named."""
         keys = {"url": url or self.redis.url(), "secret_file": str(self.secret)} | self.share | share
-        tables = {"gate": self.gate, "share": keys if keys["url"] else {}} | self.settings
+        tables = {"gate": self.gate, "share": keys if keys["url"] else {}}
         number = len(self.replicas)
-        replica = Proxy(self.folder(f"replica-{number}"), None, None, upstream=self.sim.http, tables=tables)
+        replica = Proxy(self.folder(f"replica-{number}"), None, None, upstream=self.sim.http, tables=tables, config=self.config)
         self.replicas.append(replica)
         return replica
 
