@@ -100,14 +100,10 @@ impl<'a> Session<'a> {
         let acquired = acquire(shared, &self.link.caller, &wish).await;
         let answered_at = shared.clock.now();
         (self.tell)(Event::Called(Answered::of(&acquired), answered_at - asked_at));
-        let part = acquired.as_ref().map_or(shared.tally.read().part, |acquired| acquired.booking.part);
-        let members = acquired.as_ref().map_or(shared.tally.read().members, |it| it.booking.members);
         if acquired.as_ref().is_err_and(|trouble| !trouble.kind.is_of_one()) {
             return acquired.map(drop);
         }
-        shared.gate.ration(part);
-        shared.tally.change(|state| (state.is_up, state.members, state.part) = (true, members, part));
-        (self.tell)(Event::Up(members));
+        shared.gate.ration(acquired.as_ref().map_or(1.0, |acquired| acquired.booking.part));
         self.desks.asked(NodeKey::Egress);
         self.asked(&wish, (asked_at, answered_at), acquired);
         Ok(())
@@ -244,6 +240,9 @@ impl<'a> Session<'a> {
                 if ended.is_none() {
                     // This bucket alone is out of order: its gate goes by its part of the rate.
                     shared.gate.fall_back(Some(key), alone(shared.tally.read().members));
+                    if key == NodeKey::Egress {
+                        shared.tally.change(|state| state.is_up = false);
+                    }
                     self.desks.answered(key, Again::Surely(at.1 + jittered(BREAK)));
                 }
                 return ended;
@@ -251,7 +250,10 @@ impl<'a> Session<'a> {
         };
         if key == NodeKey::Egress {
             let (members, part) = (booking.members, booking.part);
-            shared.tally.change(|state| (state.members, state.part) = (members, part));
+            if !shared.tally.read().is_up {
+                (self.tell)(Event::Up(members));
+            }
+            shared.tally.change(|state| (state.is_up, state.members, state.part) = (true, members, part));
         }
         let again = match booking.stand {
             Stand::Theirs => Again::Surely(at.1 + again_in.clamp(LEAST_PAUSE, MOST_PAUSE)),

@@ -99,8 +99,9 @@ impl Trouble {
         let says = |word: &str| text.contains(word);
         let kind = match error.kind() {
             _ if error.is_timeout() => TroubleKind::Timeout,
+            // Redis 6 tells a script's errors in the middle of another one.
             _ if says("WRONGTYPE") => TroubleKind::Foreign,
-            _ if says("TOLLGATE garbage") => TroubleKind::Garbage,
+            _ if error.code() == Some("TOLLGATE") || says("TOLLGATE garbage") => TroubleKind::Garbage,
             ErrorKind::AuthenticationFailed => TroubleKind::Auth,
             _ if says("WRONGPASS") || says("NOAUTH") || says("invalid username-password") => {
                 TroubleKind::Auth

@@ -221,6 +221,13 @@
     const pin = gate.ceiling_per_second;
     const holds = pin !== null && pin < gate.rate_per_second;
     say("ceiling", pin === null ? "learned; no ceiling is set" : holds ? `learned, but the ceiling of ${rate(pin)} holds` : `learned; the ceiling is ${rate(pin)}`);
+    const share = status.share;
+    at("share").hidden = !share;
+    if (share) {
+      const replicas = plural(share.members, "replica", "replicas");
+      const part = `${Math.round(share.part * 100)} % of it is this one's`;
+      say("share", share.up ? `shared by ${replicas}; ${part}` : `cut off from ${replicas}${share.trouble ? ` (${share.trouble.kind})` : ""}; ${part}`);
+    }
     say("waiting", number(gate.waiting));
     say("oldest", gate.waiting ? `the oldest for ${span(gate.oldest_waited_seconds)}` : `${plural(gate.in_flight, "request", "requests")} at the API`);
     say("answers", rate(mean));

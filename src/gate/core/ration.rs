@@ -76,7 +76,8 @@ impl Ration {
         }
         match &mut self.alone {
             Some(bucket) => {
-                bucket.take(now);
+                // What a timer came late for is made up for: the part would otherwise never be had whole.
+                bucket.take(now.checked_sub(LATE).unwrap_or(now));
                 Took::Alone
             }
             None => {
@@ -184,6 +185,8 @@ impl Ration {
     }
 }
 
+/// So late a timer may come on a busy machine.
+const LATE: Duration = LAPSES_AFTER;
 /// More than this is not made up for: it would keep a line waiting for what was sent past it.
 const MOST_OWED: u32 = 1000;
 /// A slot of a slow gate is worth keeping for a moment longer, but not until its successor has gone, too.

@@ -25,7 +25,8 @@
 --   9 phase     0 open, 1 shut, 2 this replica tries the gate with the one slot it got, 3 another one tries it
 --  10 wait      with k = 0: when asking again can help (us)
 --  11 acquitted time since the gate was last found to have been shut for no reason (us), -1 if never
---  12 fresh     1 if there was no such bucket: whoever knows of a shut gate should say so again
+--  12 fresh     1 if there was no such bucket: whoever knows of a shut gate should say so again. Its first slot is due one
+--               horizon from now, without a burst: the bucket may have been lost while slots of it are in hand
 --
 -- Laws: slots are `interval` apart, so never more than rate * time + burst; no slot while the gate is shut, one at a time
 -- until one was accepted; the rate follows src/gate/learn.rs (decision 0012), and grows here and only while slots are
@@ -95,6 +96,8 @@ redis.call('PEXPIRE', KEYS[2], math.ceil(ttl / 500))
 if s.rate == 0 then
   s.rate, s.met, s.anchor, s.dip, s.since = known, known_met, known, 200, RETURN
   s.grown, s.began = now, now
+  -- Slots of a bucket that was lost may still be in hand: what they take is over by then.
+  s.tat = now + horizon
 end
 
 local k, first, phase, wait = 0, 0, 0, 0

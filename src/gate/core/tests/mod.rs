@@ -12,6 +12,7 @@ use crate::words::TenantId;
 mod last;
 mod laws;
 mod order;
+mod outside;
 mod reach;
 mod state;
 mod view;
