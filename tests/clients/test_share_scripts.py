@@ -10,7 +10,7 @@ import time
 import pytest
 import redis
 
-from bucket import OPEN, OTHER_TRIES, SECOND, SHUT, TRIES, Bucket, Model
+from bucket import OPEN, OTHER_TRIES, SECOND, SHUT, TRIES, Bucket, Model, assert_within
 from redis_servers import Clock, Redis, engines
 from world import wait_until
 
@@ -217,10 +217,25 @@ def test_only_a_gate_that_moves_is_told_to_the_others(bucket, clock):
 
 def test_one_of_many_waits_for_its_turn_by_one_call(bucket, clock):
     bucket.ceiling, bucket.burst = 10_000, 1
+    bucket.acquire("replica-0", 0)
+    clock += SECOND
     firsts = [bucket.acquire(f"replica-{number}", 5).slots() for number in range(8)]
     # What lies within the horizon first, then one for each, in the order of asking.
     assert [len(slots) for slots in firsts] == [3, 1, 1, 1, 1, 1, 1, 1]
     assert [slot for slots in firsts for slot in slots] == [number * 100_000 for number in range(10)]
+
+
+def test_a_lost_bucket_begins_behind_what_was_booked_in_it(bucket, clock):
+    bucket.acquire("a", 0)
+    clock += SECOND
+    times = [clock.micros + slot for slot in bucket.acquire("a", 100).slots()]
+    bucket.forget()
+    clock += 1000
+    answer = bucket.acquire("b", 100)
+    assert answer.fresh == 1
+    times += [clock.micros + slot for slot in answer.slots()]
+    # Where it ended is not known to a slot.
+    assert_within([max(one, clock.micros - 1000) for one in times], bucket.ceiling / 1000, bucket.burst + 1)
 
 
 def test_a_replica_that_says_nothing_any_more_is_no_member(bucket, clock):
