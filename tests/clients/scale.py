@@ -57,7 +57,7 @@ class Bench:
         self.stack.callback(fleet.stop)
         limit = limit or rate
         fleet.start(replicas)
-        fleet.limit(limit, burst + round(limit * LATENESS))
+        fleet.limit(limit, burst + max(1, round(limit * LATENESS)))
         return fleet
 
     def relay(self, redis):
@@ -91,11 +91,11 @@ class Window:
         return Figure("share of the machine's processors in use", self.busy, 1, "")
 
 
-def weighted(bench, seconds=30, rate=500, tenants=(200, 100, 50, 50)):
+def weighted(bench, seconds=30, rate=500, tenants=(200, 100, 50, 50), settled=3):
     """4 replicas, 500/s, weights 200/100/50/50 tenants."""
     fleet = bench.fleet(bench.redis(), rate, len(tenants))
-    demand = fleet.demand(seconds + 4, tenants)
-    time.sleep(3)
+    demand = fleet.demand(seconds + settled + 1, tenants)
+    time.sleep(settled)
     window = Window(fleet, seconds)
     seen = demand.ended()
     return [
@@ -103,23 +103,23 @@ def weighted(bench, seconds=30, rate=500, tenants=(200, 100, 50, 50)):
         Figure("calls of Redis per upstream request", window.calls / max(1, window.accepted + window.throttled), 0.04),
         Figure("429s of the API", fleet.throttled(), 0),
         Figure("429s that clients saw", seen.statuses().get("429", 0), 0),
-        Figure("Jain's index, weighted", seen.fairness(tenants, 3, 3 + seconds), 0.99, ">="),
+        Figure("Jain's index, weighted", seen.fairness(tenants, settled, settled + seconds), 0.99, ">="),
         window.machine(),
     ]
 
 
-def slow(bench, seconds=40, rate=10, replicas=8):
+def slow(bench, seconds=40, rate=10, replicas=8, settled=5):
     """8 replicas, 10/s."""
     fleet = bench.fleet(bench.redis(), rate, replicas)
-    demand = fleet.demand(seconds + 6, [5] * replicas)
-    time.sleep(5)
+    demand = fleet.demand(seconds + settled + 1, [5] * replicas)
+    time.sleep(settled)
     window = Window(fleet, seconds)
     seen = demand.ended()
     return [
         Figure("accepted a second, of the limit", window.rate() / rate, 0.97, ">="),
         Figure("calls of Redis per upstream request", window.calls / max(1, window.accepted + window.throttled), 1),
         Figure("429s of the API", fleet.throttled(), 0),
-        Figure("Jain's index", seen.fairness([1] * replicas, 5, 5 + seconds), 0.99, ">="),
+        Figure("Jain's index", seen.fairness([1] * replicas, settled, settled + seconds), 0.99, ">="),
         window.machine(),
     ]
 
@@ -174,10 +174,10 @@ def failing(bench, events=EVENTS, rate=200, tenants=(20, 20, 20, 20), outage=5, 
     return figures
 
 
-def overrated(bench, seconds=60, limit=100, replicas=8, tenants=10, alone=20):
+def overrated(bench, seconds=60, limit=100, replicas=8, tenants=10, alone=20, forms=("decimal", "int")):
     """Ceiling set 2x too high, 8 replicas, 60 s."""
     figures = []
-    for form in ("decimal", "int"):
+    for form in forms:
         fleet = bench.fleet(bench.redis(), 2 * limit, replicas, limit)
         fleet.sim.set(retry_after=form)
         demand = fleet.demand(seconds, [tenants] * replicas)
