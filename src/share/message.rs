@@ -31,8 +31,6 @@ pub(super) struct Shut {
     pub(super) refused: Option<Path>,
     /// For so long from now.
     pub(super) remaining: Duration,
-    /// The refused request left so long ago.
-    pub(super) sent_ago: Duration,
 }
 
 /// Why a message was not heeded.
@@ -74,10 +72,9 @@ fn said(word: &Word) -> String {
             format!("void {}", all.join(","))
         }
         Word::Look(key) => format!("look {}", spelling::key(*key)),
-        Word::Shut(Shut { key, refused, remaining, sent_ago }) => {
+        Word::Shut(Shut { key, refused, remaining }) => {
             let refused = refused.as_ref().map_or_else(|| "-".to_owned(), spelling::path);
-            let (remaining, sent_ago) = (remaining.as_micros(), sent_ago.as_micros());
-            format!("shut {} {refused} {remaining} {sent_ago}", spelling::key(*key))
+            format!("shut {} {refused} {}", spelling::key(*key), remaining.as_micros())
         }
         Word::Verdict(family, level) => format!("verdict {} {}", spelling::family(*family), level.as_str()),
     }
@@ -168,8 +165,8 @@ fn read(said: &str) -> Option<Word> {
                 "-" => None,
                 path => Some(spelling::read_path(path)?),
             };
-            let mut micros = || parts.next()?.parse().ok().map(Duration::from_micros);
-            Word::Shut(Shut { key, refused, remaining: micros()?, sent_ago: micros()? })
+            let remaining = Duration::from_micros(parts.next()?.parse().ok()?);
+            Word::Shut(Shut { key, refused, remaining })
         }
         ("verdict", family) => {
             let (segment, access) = family.split_once(':')?;
@@ -246,11 +243,11 @@ mod tests {
             purges: vec![Purge::All, Purge::Content("Y2lz,. ".into()), Purge::Tenant(tenant)],
             is_everything: true,
         };
-        let (remaining, sent_ago) = (Duration::from_secs(3600), Duration::from_micros(17));
+        let remaining = Duration::from_secs(3600);
         vec![
             Word::Look(NodeKey::Family(tenant, READS)),
-            Word::Shut(Shut { key: NodeKey::Egress, refused: Some(path), remaining, sent_ago }),
-            Word::Shut(Shut { key: NodeKey::Tenant(tenant), refused: None, remaining, sent_ago }),
+            Word::Shut(Shut { key: NodeKey::Egress, refused: Some(path), remaining }),
+            Word::Shut(Shut { key: NodeKey::Tenant(tenant), refused: None, remaining }),
             Word::Verdict(READS, Level::Tenant),
             Word::Cache(told),
             Word::Cache(Told { purges: vec![Purge::Prefix("/v1/rooms?x=1".into())], ..Told::default() }),
@@ -293,7 +290,7 @@ mod tests {
             good.replace("3600000000", "1"),
             good.trim_end_matches(char::is_alphanumeric).to_owned(),
             String::new(),
-            "1 a 1 shut egress - 1 1".to_owned(),
+            "1 a 1 shut egress - 1".to_owned(),
         ] {
             assert_eq!(ear.read(&b, GATE, message.as_bytes()), Err(Unheeded::Stranger), "{message}");
         }

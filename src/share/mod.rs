@@ -13,8 +13,10 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::gate::{Gate, NodeKey};
 
+mod calls;
 mod desk;
 mod examine;
+mod greeting;
 mod link;
 mod message;
 mod script;

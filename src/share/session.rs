@@ -6,22 +6,23 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cache::Told;
-use crate::gate::{Closure, Level, News, NodeKey, Stand, Wish};
+use crate::gate::{Closure, News, NodeKey, Stand, Wish};
 
+use super::calls::{acquire, key_of, report};
 use super::desk::{Again, Desks};
-use super::link::{Caller, Link, Push};
+use super::link::{Link, Push};
 use super::message::{Ear, Shut, Word};
-use super::script::{self, Acquired, Report, Terms};
+use super::script::Acquired;
 use super::tally::{Answered, Event};
 use super::trouble::{Trouble, TroubleKind};
-use super::{BREAK, Shared, Tell, alone, jittered, spelling};
+use super::{BREAK, Shared, Tell, alone, jittered};
 
 /// A connection in use.
 pub(super) struct Session<'a> {
-    shared: &'a std::sync::Arc<Shared>,
-    link: Link,
-    tell: &'a Tell,
-    desks: Desks<News>,
+    pub(super) shared: &'a std::sync::Arc<Shared>,
+    pub(super) link: Link,
+    pub(super) tell: &'a Tell,
+    pub(super) desks: Desks<News>,
     calls: JoinSet<Done>,
     ear: Ear,
     /// When this replica must be heard of again.
@@ -78,64 +79,6 @@ impl<'a> Session<'a> {
                 return Trouble::new(TroubleKind::Message, "more messages than can be taken");
             }
         }
-    }
-
-    /// Says what this replica knows, hears what the others know, and takes its place among them.
-    async fn greet(&mut self) -> Result<(), Trouble> {
-        let shared = self.shared;
-        // Whatever was voided while nobody listened may be kept here.
-        shared.cache.doubt();
-        // What shut while the server was away is told below, as it stands now; the rest is over.
-        drop(shared.gate.news());
-        for closure in shared.gate.closures().into_iter().take(MAX_REASSERTED) {
-            self.report(News::Rests(closure.key, closure.until)).await?;
-        }
-        for (family, level) in shared.gate.verdicts() {
-            self.report(News::Verdict(family, level)).await?;
-        }
-        self.learn_verdicts().await?;
-        let wish = shared.gate.wish(NodeKey::Egress);
-        let Some(wish) = wish else { return Ok(()) };
-        let asked_at = shared.clock.now();
-        let acquired = acquire(shared, &self.link.caller, &wish).await;
-        let answered_at = shared.clock.now();
-        (self.tell)(Event::Called(Answered::of(&acquired), answered_at - asked_at));
-        if acquired.as_ref().is_err_and(|trouble| !trouble.kind.is_of_one()) {
-            return acquired.map(drop);
-        }
-        shared.gate.ration(acquired.as_ref().map_or(1.0, |acquired| acquired.booking.part));
-        self.desks.asked(NodeKey::Egress);
-        self.asked(&wish, (asked_at, answered_at), acquired);
-        Ok(())
-    }
-
-    /// How far refusals reach, as others have found out.
-    async fn learn_verdicts(&self) -> Result<(), Trouble> {
-        let shared = self.shared;
-        let [state, _] = shared.names.keys(&shared.settings.secret, NodeKey::Egress);
-        let mut call = redis::cmd("HGETALL");
-        call.arg(state);
-        let fields: Vec<(String, String)> = match self.link.caller.call(call).await {
-            Err(trouble) if !trouble.kind.is_of_one() && trouble.kind != TroubleKind::Server => {
-                return Err(trouble);
-            }
-            Err(trouble) => {
-                self.odd(trouble);
-                return Ok(());
-            }
-            Ok(fields) => fields,
-        };
-        for (field, value) in fields {
-            let Some(family) = field.strip_prefix("v:").and_then(|family| family.split_once(':')) else {
-                continue;
-            };
-            let family = spelling::read_family(family.0, family.1);
-            let level = value.split(' ').next().and_then(Level::named);
-            if let (Some(family), Some(level)) = (family, level) {
-                shared.gate.hear_verdict(family, level);
-            }
-        }
-        Ok(())
     }
 
     /// Asks and tells what there is to ask and tell.
@@ -226,7 +169,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn asked(
+    pub(super) fn asked(
         &mut self,
         wish: &Wish,
         at: (Instant, Instant),
@@ -278,7 +221,7 @@ impl<'a> Session<'a> {
     }
 
     /// Counts trouble; returns it if it concerns all.
-    fn weigh(&self, trouble: Trouble) -> Option<Trouble> {
+    pub(super) fn weigh(&self, trouble: Trouble) -> Option<Trouble> {
         if !trouble.kind.is_of_one() {
             return Some(trouble);
         }
@@ -286,19 +229,9 @@ impl<'a> Session<'a> {
         None
     }
 
-    fn odd(&self, trouble: Trouble) {
+    pub(super) fn odd(&self, trouble: Trouble) {
         self.shared.tally.count(&trouble);
         (self.tell)(Event::Odd(trouble));
-    }
-
-    async fn report(&self, news: News) -> Result<(), Trouble> {
-        let began_at = self.shared.clock.now();
-        let result = report(self.shared, &self.link.caller, news).await;
-        (self.tell)(Event::Called(Answered::of(&result), self.shared.clock.now() - began_at));
-        match result {
-            Err(trouble) => self.weigh(trouble).map_or(Ok(()), Err),
-            Ok(()) => Ok(()),
-        }
     }
 
     /// What came unasked. Returns trouble that concerns all.
@@ -327,71 +260,17 @@ impl<'a> Session<'a> {
                 }
             }
             Word::Look(key) => self.desks.look(key),
-            Word::Shut(Shut { key, refused, remaining, sent_ago }) => {
-                let sent_at = at.checked_sub(sent_ago).unwrap_or(at);
+            Word::Shut(Shut { key, refused, remaining }) => {
                 let until = at + remaining.min(LONGEST);
-                shared.gate.hear(&Closure { key, refused, sent_at, until });
+                shared.gate.hear(&Closure { key, refused, sent_at: at, until });
             }
             Word::Verdict(family, level) => shared.gate.hear_verdict(family, level),
         }
     }
 }
 
-async fn acquire(shared: &Shared, caller: &Caller, wish: &Wish) -> Result<Acquired, Trouble> {
-    let [state, members] = shared.names.keys(&shared.settings.secret, wish.key);
-    let terms = Terms {
-        horizon: shared.settings.horizon,
-        member_ttl: shared.settings.member_ttl,
-        highest: shared.gate.highest_rate(),
-        burst: shared.gate.burst(),
-    };
-    let args = script::acquire_args(&shared.pen.me, wish, &terms);
-    let answer = caller.run(&shared.acquire, &[&state, &members], &args).await?;
-    script::acquired(&answer, wish)
-}
-
-async fn report(shared: &Shared, caller: &Caller, news: News) -> Result<(), Trouble> {
-    let now = shared.clock.now();
-    let key = key_of(&news);
-    let left = |until: Instant| until.saturating_duration_since(now);
-    let ago = |at: Instant| now.saturating_duration_since(at);
-    let shut = |key, refused, remaining, sent_ago| Word::Shut(Shut { key, refused, remaining, sent_ago });
-    let (report, word) = match news {
-        News::Acquitted(key, sent_at) => (Report::Acquit { sent_ago: ago(sent_at) }, Word::Look(key)),
-        News::Opened(key) => (Report::Open, Word::Look(key)),
-        News::Rests(key, until) => {
-            let remaining = left(until);
-            (Report::Rest { remaining }, shut(key, None, remaining, Duration::ZERO))
-        }
-        News::Shut(Closure { key, refused, sent_at, until }) => {
-            let (remaining, sent_ago) = (left(until), ago(sent_at));
-            (Report::Shut { remaining, sent_ago }, shut(key, refused, remaining, sent_ago))
-        }
-        News::Verdict(family, level) => (Report::Verdict, Word::Verdict(family, level)),
-    };
-    let [state, _] = shared.names.keys(&shared.settings.secret, key);
-    let channel = &shared.names.gate;
-    let message = shared.pen.write(channel, &word);
-    let known = shared.gate.wish(key);
-    let highest = shared.gate.highest_rate();
-    let mut args = script::gate_args(&shared.pen.me, report, known.as_ref(), highest, (channel, message));
-    if let News::Verdict(family, level) = news {
-        args.extend([spelling::family(family), level.as_str().to_owned()]);
-    }
-    caller.run(&shared.report, &[&state], &args).await.map(drop)
-}
-
-/// The bucket that is told. Verdicts are kept with the widest.
-fn key_of(news: &News) -> NodeKey {
-    match news {
-        News::Acquitted(key, _) | News::Opened(key) | News::Rests(key, _) => *key,
-        News::Shut(closure) => closure.key,
-        News::Verdict(..) => NodeKey::Egress,
-    }
-}
-
 /// More gates than this are not said again: the rest is heard of when it is asked about.
-const MAX_REASSERTED: usize = 1000;
+pub(super) const MAX_REASSERTED: usize = 1000;
 /// Between two questions that have the same answer.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 const MOST_PAUSE: Duration = Duration::from_secs(2);

@@ -16,6 +16,7 @@ mod last;
 mod line;
 mod node;
 mod outside;
+mod probing;
 mod ration;
 mod scope;
 mod settings;

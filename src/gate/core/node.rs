@@ -225,14 +225,16 @@ impl Node {
     /// Closes until `until`, or longer if it is already closed for longer. `probes` is when its reach may be tried.
     pub(super) fn close(&mut self, now: Instant, refused: (Path, Instant, Instant), probes: Probes) {
         self.lapse(now);
-        let (_, sent_at, until) = refused;
+        let (path, sent_at, until) = refused;
         let before = self.estimate.clone();
         self.estimate.refused(now, sent_at, until.saturating_duration_since(now));
         self.bucket.set_rate(now, self.estimate.rate());
         let first = || Box::new(Episode { refused: Vec::with_capacity(1), before, probes });
         let episode = self.episode.get_or_insert_with(first);
         if episode.refused.len() < MAX_REFUSED {
-            episode.refused.push(refused);
+            // Of a bucket that others use, too, every other request may be accepted until all have heard of the refusal.
+            let told_at = if self.ration.is_some() { now } else { sent_at };
+            episode.refused.push((path, told_at, until));
         }
         self.shut(now, until);
     }
@@ -366,7 +368,7 @@ impl Node {
         if let Phase::Closed(_) = self.phase {
             let at = booking.acquitted_for.and_then(|ago| now.checked_sub(ago));
             // Whoever answered may not know yet, or may have lost what it knew: only a later finding opens this gate.
-            if !at.is_some_and(|at| known_at.is_none_or(|known_at| at > known_at)) {
+            if at.is_none_or(|at| known_at.is_some_and(|known_at| at <= known_at)) {
                 return None;
             }
             acquitted = self.acquit(now);

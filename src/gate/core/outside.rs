@@ -9,8 +9,9 @@ use crate::gate::PROBATION;
 use crate::gate::bucket::Rate;
 use crate::route::Family;
 
-use super::closing::{FIRST_PROBE, PROBE_EVERY, fraction};
+use super::closing::fraction;
 use super::node::{Node, Probes};
+use super::probing::{FIRST_PROBE, PROBE_EVERY};
 use super::scope::{Level, NodeKey};
 use super::{Core, Offer, Path, Phase};
 

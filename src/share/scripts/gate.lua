@@ -31,6 +31,8 @@ local SECOND = 1000000
 local RETURN, REMEMBERED = 20 * SECOND, 120 * SECOND
 local RATE_MIN, RATE_MAX = 1, 1000000000
 local MOVED = 50000
+-- Per mille below what was counted. Half of learn.rs's: what all replicas sent is counted exactly, and few are under way.
+local DIP = 100
 local KEPT_MS = 86400000
 
 local clock = redis.call('TIME')
@@ -71,7 +73,7 @@ end
 
 local was_there = s.rate > 0
 if not was_there then
-  s.rate, s.met, s.anchor, s.dip, s.since = known, known_met, known, 200, RETURN
+  s.rate, s.met, s.anchor, s.dip, s.since = known, known_met, known, DIP, RETURN
   s.grown, s.began = now, now
 end
 
@@ -93,15 +95,15 @@ local function cut(until_at)
   local sent = math.max(0, s.sent - math.floor(math.max(0, s.tat - now) / interval))
   s.before = s.rate
   if s.met == 0 then
-    s.anchor, s.dip, s.met = s.rate * 0.5, 200, 1
+    s.anchor, s.dip, s.met = s.rate * 0.5, DIP, 1
   elseif s.busy * 2 > open_for then
     remember(sent, math.max(1, until_at - s.began))
     local counted = s.past_sent / (s.past_us / SECOND) / (s.rate / 1000)
     local believed = math.max(0.25, math.min(1, counted + (1 - counted) * 0.7))
     s.anchor = s.rate * believed
-    s.dip = open_for < RETURN / 2 and math.min(s.dip * 2, 500) or 200
+    s.dip = open_for < RETURN / 2 and math.min(s.dip * 2, 500) or DIP
   else
-    s.anchor, s.dip = math.min(s.anchor, s.rate), 200
+    s.anchor, s.dip = math.min(s.anchor, s.rate), DIP
   end
   s.since = 0
   s.rate = math.max(RATE_MIN, math.min(s.anchor * (1 - s.dip / 1000), ceiling, RATE_MAX))
