@@ -1,4 +1,5 @@
-"""Demand on several replicas, in a process of its own: each tenant asks, reads the answer and asks again.
+"""Demand on several replicas, in a process of its own: each tenant asks, reads the answer and asks again. All wait until each was
+answered once: from then on none of them is a stranger any more.
 
 Argument: a file with `{"seconds", "path", "replicas": [{"port", "tokens"}]}`. It ends after so many seconds, or when its
 input ends. Then it prints what each replica answered: counts by status in slices of a tenth of a second.
@@ -52,7 +53,7 @@ async def answer(reader):
     return lines[0].split()[1], fields.get("connection") == "close"
 
 
-async def tenant(replica, path, token):
+async def tenant(replica, path, token, all_known):
     order = (
         f"GET {path} HTTP/1.1\r\nHost: localhost:{replica.port}\r\nAuthorization: Bearer {token}\r\n"
         "Cache-Control: no-cache\r\n\r\n"
@@ -73,12 +74,30 @@ async def tenant(replica, path, token):
             writer = None
         if status != "200":
             await asyncio.sleep(REST)
+        elif all_known is not None:
+            all_known.met()
+            await all_known.wait()
+            all_known = None
+
+
+class Known(asyncio.Event):
+    """Set when so many have been met."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.left = count
+
+    def met(self):
+        self.left -= 1
+        if self.left == 0:
+            self.set()
 
 
 async def main(order):
     replicas = [Replica(one["port"]) for one in order["replicas"]]
+    all_known = Known(sum(len(one["tokens"]) for one in order["replicas"]))
     work = [
-        asyncio.create_task(tenant(replica, order["path"], token))
+        asyncio.create_task(tenant(replica, order["path"], token, all_known))
         for replica, one in zip(replicas, order["replicas"], strict=True)
         for token in one["tokens"]
     ]
