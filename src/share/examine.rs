@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::gate::{NodeKey, Rate, Wish};
 
-use super::link::{Caller, Link};
+use super::link::{Address, Caller, Link};
 use super::script::{self, Report, Script, Terms};
 use super::trouble::{Trouble, TroubleKind};
 use super::{Names, ShareSettings};
@@ -33,8 +33,22 @@ pub async fn examine(settings: &ShareSettings) -> Vec<Check> {
         let text = format!("the password goes to {} unencrypted", address.host);
         found.push(Check::Warning(text, "write rediss:// in share.url if the network is not yours alone"));
     }
-    match walk(settings).await {
-        Ok(version) => {
+    // Slow is another finding than silent.
+    let patient = Address {
+        connect_timeout: address.connect_timeout.max(PATIENCE),
+        response_timeout: address.response_timeout.max(PATIENCE),
+        ..address.clone()
+    };
+    let settings = ShareSettings { address: patient, ..settings.clone() };
+    match Box::pin(walk(&settings)).await {
+        Ok((_, took)) if took > address.response_timeout => {
+            let text = format!("a call took {} ms, share.response_timeout is less", took.as_millis());
+            found.push(Check::Warning(
+                text,
+                "look for what is slow, or raise it: without an answer in time the local share holds",
+            ));
+        }
+        Ok((version, _)) => {
             let whole =
                 format!("{}:{} answers{version}, and does all that is needed", address.host, address.port);
             found.push(Check::Well(whole));
@@ -44,11 +58,12 @@ pub async fn examine(settings: &ShareSettings) -> Vec<Check> {
     found
 }
 
-/// Returns what the server says of its version.
-async fn walk(settings: &ShareSettings) -> Result<String, Trouble> {
+/// Returns what the server says of its version, and how long a call took.
+async fn walk(settings: &ShareSettings) -> Result<(String, Duration), Trouble> {
+    let clock = Clock::system();
     let names = Names::new(&settings.prefix);
     let channels = [names.gate.clone(), names.void.clone()];
-    let link = Link::open(&settings.address, &channels, Clock::system()).await?;
+    let link = Link::open(&settings.address, &[], &channels, clock.clone()).await?;
     let caller = &link.caller;
     let version = match settings.address.cluster {
         true => String::new(),
@@ -63,11 +78,14 @@ async fn walk(settings: &ShareSettings) -> Result<String, Trouble> {
     let args = script::acquire_args("doctor", &wish, &terms);
     let answer = caller.run(&Script::acquire(), &[&state, &members], &args).await?;
     script::acquired(&answer, &wish)?;
+    let began_at = clock.now();
     // Longer than what is told of: so the message is sent, and says nothing to anybody.
     let report = Report::Rest { remaining: Duration::from_millis(200) };
     let message = (names.gate.as_str(), "doctor".to_owned());
     let args = script::gate_args("doctor", report, Some(&wish), Rate::MAX, message);
-    caller.run(&Script::gate(), &[&state], &args).await?;
+    let report = Script::gate();
+    caller.run(&report, &[&state], &args).await?;
+    let took = clock.now() - began_at;
     let mut publish = redis::cmd("PUBLISH");
     publish.arg(&names.void).arg("doctor");
     caller.call::<i64>(publish).await?;
@@ -78,7 +96,7 @@ async fn walk(settings: &ShareSettings) -> Result<String, Trouble> {
     remove.arg(&state).arg(&members);
     // Who may not remove them has them for a day.
     drop(caller.call::<i64>(remove).await);
-    Ok(version)
+    Ok((version, took))
 }
 
 async fn version(caller: &Caller) -> Result<String, Trouble> {
@@ -114,8 +132,8 @@ fn advice(kind: TroubleKind) -> &'static str {
         }
         TroubleKind::Message | TroubleKind::Server => "see the server's own log",
         TroubleKind::Permission => {
-            "allow the user +evalsha +eval +hmget +hgetall +hset +hdel +pexpire +time +publish +subscribe, keys \
-             ~{prefix}:v1:* and channels &{prefix}:v1:*"
+            "allow the user +hello +evalsha +eval +hmget +hgetall +hset +hdel +pexpire +time +publish +subscribe (and \
+             +select, +cluster where used), keys ~tg:v1:* and channels &tg:v1:*, with share.prefix for tg"
         }
         TroubleKind::Timeout => {
             "open the way to the server, or raise share.connect_timeout and share.response_timeout"
@@ -126,6 +144,9 @@ fn advice(kind: TroubleKind) -> &'static str {
         TroubleKind::Version => "use Redis 6 or later, or Valkey 7 or later",
     }
 }
+
+/// Long enough to tell a slow server from a silent one.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ impl Session<'_> {
     /// Says what this replica knows, hears what the others know, and takes its place among them.
     pub(super) async fn greet(&mut self) -> Result<(), Trouble> {
         let shared = self.shared;
+        shared.remember_nodes(&self.link.caller).await;
         // Whatever was voided while nobody listened may be kept here.
         shared.cache.doubt();
         // What shut while the server was away is told below, as it stands now; the rest is over.

@@ -56,8 +56,10 @@ impl std::fmt::Debug for Address {
 pub(super) enum Push {
     /// What somebody published.
     Message { channel: String, payload: Vec<u8>, at: Instant },
-    /// The connection is gone: something may have been missed.
+    /// A connection is gone: something may have been missed. Those of a cluster come back by themselves.
     Missed,
+    /// A subscription stands: what was said before was missed.
+    Subscribed,
 }
 
 /// A connection, with its subscriptions.
@@ -71,6 +73,9 @@ pub(super) struct Link {
     /// More came than could be taken.
     has_missed: Arc<AtomicBool>,
 }
+
+/// Host and port of one node of a cluster.
+pub(super) type Node = (String, u16);
 
 /// Makes calls. Cloning shares the connection.
 #[derive(Clone)]
@@ -92,11 +97,16 @@ impl std::fmt::Debug for Caller {
 }
 
 impl Link {
-    /// Connects and listens to `channels`.
+    /// Connects and listens to `channels`. Of a cluster `nodes` are known from before: the address itself may be gone.
     ///
     /// # Errors
     /// [`Trouble`]: what is wrong with the server, the way or the credentials.
-    pub(super) async fn open(address: &Address, channels: &[String], clock: Clock) -> Result<Self, Trouble> {
+    pub(super) async fn open(
+        address: &Address,
+        nodes: &[Node],
+        channels: &[String],
+        clock: Clock,
+    ) -> Result<Self, Trouble> {
         let (sender, pushes) = mpsc::channel(MAX_PUSHES);
         let has_missed = Arc::new(AtomicBool::new(false));
         let missed = Arc::clone(&has_missed);
@@ -110,11 +120,12 @@ impl Link {
         };
         let connecting = async {
             let mut wire = match address.cluster {
-                true => Wire::Cluster(cluster(address, push)?.get_async_connection().await?),
+                true => Wire::Cluster(cluster(address, nodes, push)?.get_async_connection().await?),
                 false => {
                     let config = AsyncConnectionConfig::new()
                         .set_connection_timeout(Some(address.connect_timeout))
-                        .set_response_timeout(Some(address.response_timeout))
+                        // Of the login; calls have a timeout of our own.
+                        .set_response_timeout(Some(address.connect_timeout))
                         .set_push_sender(push);
                     let client = client(address)?;
                     Wire::One(client.get_multiplexed_async_connection_with_config(&config).await?)
@@ -159,6 +170,26 @@ impl Caller {
             answer = self.ask(call("EVAL", script.text)).await;
         }
         read(answer)
+    }
+
+    /// The nodes of a cluster, as it knows itself; at most [`MAX_NODES`], none if it does not say.
+    pub(super) async fn nodes(&self) -> Vec<Node> {
+        let mut call = redis::cmd("CLUSTER");
+        call.arg("SLOTS");
+        let slots: Vec<Vec<Value>> = self.call(call).await.unwrap_or_default();
+        let nodes = slots.into_iter().flat_map(|range| range.into_iter().skip(2));
+        let read = |node| {
+            let Value::Array(parts) = node else { return None };
+            let mut parts = parts.into_iter();
+            let host: String = from_redis_value(parts.next()?).ok()?;
+            let port = from_redis_value(parts.next()?).ok()?;
+            (!host.is_empty()).then_some((host, port))
+        };
+        let mut nodes: Vec<Node> = nodes.filter_map(read).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.truncate(MAX_NODES);
+        nodes
     }
 
     /// Makes any other call.
@@ -212,20 +243,25 @@ impl Wire {
 }
 
 fn client(address: &Address) -> RedisResult<Client> {
+    let own = (address.host.clone(), address.port);
     match &address.ca {
-        Some(ca) => Client::build_with_tls(information(address)?, trusted(ca)),
-        None => Client::open(information(address)?),
+        Some(ca) => Client::build_with_tls(information(address, own)?, trusted(ca)),
+        None => Client::open(information(address, own)?),
     }
 }
 
 fn cluster(
     address: &Address,
+    nodes: &[Node],
     push: impl Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static,
 ) -> RedisResult<ClusterClient> {
-    let mut builder = ClusterClientBuilder::new([information(address)?])
+    let known = nodes.iter().map(|(host, port)| (host.clone(), *port));
+    let all = std::iter::once((address.host.clone(), address.port)).chain(known);
+    let all: Vec<_> = all.map(|node| information(address, node)).collect::<RedisResult<_>>()?;
+    let mut builder = ClusterClientBuilder::new(all)
         .use_protocol(ProtocolVersion::RESP3)
         .connection_timeout(address.connect_timeout)
-        .response_timeout(address.response_timeout)
+        .response_timeout(address.connect_timeout)
         .push_sender(push);
     if let Some(ca) = &address.ca {
         builder = builder.certs(trusted(ca));
@@ -237,8 +273,7 @@ fn trusted(ca: &[u8]) -> TlsCertificates {
     TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) }
 }
 
-fn information(address: &Address) -> RedisResult<ConnectionInfo> {
-    let (host, port) = (address.host.clone(), address.port);
+fn information(address: &Address, (host, port): Node) -> RedisResult<ConnectionInfo> {
     let to = match address.tls {
         true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
         false => ConnectionAddr::Tcp(host, port),
@@ -259,6 +294,7 @@ fn information(address: &Address) -> RedisResult<ConnectionInfo> {
 fn read_push(info: PushInfo, at: Instant) -> Option<Push> {
     match info.kind {
         PushKind::Disconnection => Some(Push::Missed),
+        PushKind::Subscribe => Some(Push::Subscribed),
         PushKind::Message => {
             let mut data = info.data.into_iter();
             let text = |value: Option<Value>| match value? {
@@ -273,5 +309,7 @@ fn read_push(info: PushInfo, at: Instant) -> Option<Push> {
     }
 }
 
+/// Any one of them that answers knows the others.
+const MAX_NODES: usize = 16;
 /// Closures and invalidations come by the dozen; more than this is a flood, after which everything is in doubt.
 const MAX_PUSHES: usize = 4096;

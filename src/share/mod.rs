@@ -3,8 +3,8 @@
 //! The gate stays the scheduler of its replica; here is only where its tokens come from (decision 0017). Nothing waits for
 //! the server: whoever gets no answer goes by its own part of the last known rate.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -32,7 +32,7 @@ pub use secret::{LEAST_LENGTH, Secret};
 pub use tally::{Answered, Event, Glance};
 pub use trouble::{Trouble, TroubleKind};
 
-use link::Link;
+use link::{Caller, Link, Node};
 use message::Pen;
 use script::Script;
 use session::Session;
@@ -75,6 +75,8 @@ struct Shared {
     acquire: Script,
     report: Script,
     tally: Tally,
+    /// Of a cluster, as it said last.
+    nodes: Mutex<Vec<Node>>,
 }
 
 /// What things are called on the server. The version is part of each name: another meaning is another name.
@@ -109,7 +111,8 @@ impl Share {
         let tally = Tally::new(settings.expected_replicas, part);
         let names = Names::new(&settings.prefix);
         let (acquire, report) = (Script::acquire(), Script::gate());
-        let shared = Shared { settings, names, pen, gate, cache, clock, acquire, report, tally };
+        let nodes = Mutex::new(Vec::new());
+        let shared = Shared { settings, names, pen, gate, cache, clock, acquire, report, tally, nodes };
         Self { shared: Arc::new(shared) }
     }
 
@@ -120,7 +123,8 @@ impl Share {
         loop {
             let was_up = |shared: &Shared| shared.tally.read().is_up;
             let channels = [shared.names.gate.clone(), shared.names.void.clone()];
-            let trouble = match Link::open(&shared.settings.address, &channels, shared.clock.clone()).await {
+            let (address, nodes) = (&shared.settings.address, shared.nodes());
+            let trouble = match Link::open(address, &nodes, &channels, shared.clock.clone()).await {
                 Ok(link) => Session::new(shared, link, &tell).run().await,
                 Err(trouble) => trouble,
             };
@@ -153,6 +157,20 @@ impl Share {
 }
 
 impl Shared {
+    fn nodes(&self) -> Vec<Node> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Any of them helps to find the cluster again, should the configured one be gone.
+    async fn remember_nodes(&self, caller: &Caller) {
+        if self.settings.address.cluster {
+            let nodes = caller.nodes().await;
+            if !nodes.is_empty() {
+                *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+            }
+        }
+    }
+
     /// Each replica goes by its part of what all had, and a little less: nobody sees the others now.
     fn fall_back(&self) {
         let part = alone(self.tally.read().members);

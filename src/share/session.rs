@@ -236,8 +236,20 @@ impl<'a> Session<'a> {
 
     /// What came unasked. Returns trouble that concerns all.
     fn heard(&mut self, push: Option<Push>) -> Option<Trouble> {
-        let Some(Push::Message { channel, payload, at }) = push else {
-            return Some(Trouble::new(TroubleKind::Connect, "the connection is gone"));
+        let is_cluster = self.shared.settings.address.cluster;
+        let (channel, payload, at) = match push {
+            Some(Push::Message { channel, payload, at }) => (channel, payload, at),
+            Some(Push::Missed) if is_cluster => {
+                self.shared.cache.doubt();
+                return None;
+            }
+            Some(Push::Subscribed) => {
+                self.shared.cache.doubt();
+                return None;
+            }
+            Some(Push::Missed) | None => {
+                return Some(Trouble::new(TroubleKind::Connect, "the connection is gone"));
+            }
         };
         match self.ear.read(&self.shared.pen, &channel, &payload) {
             Ok(Some(word)) => self.heed(word, at),

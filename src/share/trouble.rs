@@ -108,7 +108,7 @@ impl Trouble {
             }
             ErrorKind::RESP3NotSupported => TroubleKind::Version,
             ErrorKind::Server(ServerErrorKind::NoPerm) => TroubleKind::Permission,
-            _ if says("NOPERM") => TroubleKind::Permission,
+            _ if says("NOPERM") || says("can't run this command") => TroubleKind::Permission,
             _ if says("certificate") || says("TLS") || says("tls") => TroubleKind::Tls,
             _ if error.is_connection_refusal() || error.is_connection_dropped() => TroubleKind::Connect,
             _ => TroubleKind::Server,

@@ -231,6 +231,10 @@ impl Node {
         self.bucket.set_rate(now, self.estimate.rate());
         let first = || Box::new(Episode { refused: Vec::with_capacity(1), before, probes });
         let episode = self.episode.get_or_insert_with(first);
+        if self.ration.is_some() {
+            // What others had under way is refused late, and a probe must come after it.
+            episode.probes.at = episode.probes.at.max(probes.at);
+        }
         if episode.refused.len() < MAX_REFUSED {
             // Of a bucket that others use, too, every other request may be accepted until all have heard of the refusal.
             let told_at = if self.ration.is_some() { now } else { sent_at };
@@ -330,8 +334,8 @@ impl Node {
     }
 
     /// From now on tokens come from outside.
-    pub(super) fn ration(&mut self, part: f64) {
-        self.ration.get_or_insert_with(|| Box::new(Ration::new(part))).resume();
+    pub(super) fn ration(&mut self, part: f64, least_lapse: Duration) {
+        self.ration.get_or_insert_with(|| Box::new(Ration::new(part, least_lapse))).resume();
     }
 
     /// Nobody hands tokens in: `part` of the rate holds.

@@ -12,6 +12,7 @@ use crate::route::Family;
 use super::closing::fraction;
 use super::node::{Node, Probes};
 use super::probing::{FIRST_PROBE, PROBE_EVERY};
+use super::ration::{NARROW_LAPSE, WIDE_LAPSE};
 use super::scope::{Level, NodeKey};
 use super::{Core, Offer, Path, Phase};
 
@@ -126,7 +127,7 @@ impl Outside {
 
     /// Makes a new gate one of those whose tokens come from outside.
     pub(super) fn adopt(&self, now: Instant, node: &mut Node) {
-        node.ration(self.part);
+        node.ration(self.part, NARROW_LAPSE);
         if self.is_alone {
             node.fall_back(now, self.part);
         }
@@ -155,8 +156,8 @@ impl<W> Core<W> {
             heard: 0,
         });
         outside.is_alone = false;
-        self.egress.ration(part);
-        self.gates.values_mut().for_each(|gate| gate.ration(part));
+        self.egress.ration(part, WIDE_LAPSE);
+        self.gates.values_mut().for_each(|gate| gate.ration(part, NARROW_LAPSE));
         self.lines.wake_all();
     }
 

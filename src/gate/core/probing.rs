@@ -10,6 +10,8 @@ use super::{Core, Offer, Path, Phase, Size};
 /// How long a refusal holds before one request may find out how far it reaches; then one each `PROBE_EVERY` (GATE 3).
 pub(super) const FIRST_PROBE: Duration = Duration::from_secs(1);
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// What a stated wait is lengthened to at most.
+const WITH_JITTER: f64 = 1.1;
 
 impl<W> Core<W> {
     /// While everybody is stopped by a refusal of unknown reach, one small safe request of somebody else may try.
@@ -51,6 +53,12 @@ impl<W> Core<W> {
         let Phase::Closed(until) = gate.phase else { return None };
         let episode = gate.episode.as_mut()?;
         let refused = episode.refused.clone();
+        // In what is added to a stated wait the API may accept anybody again: that proves nothing.
+        let told_at = refused.iter().map(|(_, told_at, _)| *told_at).max()?;
+        let until = told_at + until.saturating_duration_since(told_at).mul_f64(1.0 / WITH_JITTER);
+        if now >= until {
+            return None;
+        }
         if episode.probes.at > now {
             return Some(episode.probes.at).filter(|at| *at < until);
         }

@@ -8,9 +8,12 @@ use tokio::time::Instant;
 
 use crate::gate::bucket::{Bucket, Rate};
 
-/// A slot that nobody took is gone after so long: what waits longer than the timers and the scheduler make it would
-/// go out in a lump.
-const LAPSES_AFTER: Duration = Duration::from_millis(50);
+/// A slot of the widest gate that nobody took is gone after so long: what waits longer than the timers and the scheduler
+/// make it would go out in a lump.
+pub(super) const WIDE_LAPSE: Duration = Duration::from_millis(50);
+/// One of a narrow gate waits for its request to get a slot of the widest, too. They are few: none is asked for while one
+/// is in hand.
+pub(super) const NARROW_LAPSE: Duration = Duration::from_secs(2);
 
 /// The tokens of one gate, as somebody outside hands them in.
 #[derive(Debug, Clone)]
@@ -26,6 +29,7 @@ pub(super) struct Ration {
     /// So long as nobody hands in any: a part of the rate, without a burst.
     alone: Option<Bucket>,
     lapse_for: Duration,
+    least_lapse: Duration,
 }
 
 /// When the next request may pass.
@@ -51,9 +55,10 @@ pub(super) enum Took {
 }
 
 impl Ration {
-    /// Nothing yet; `part` of the rate is expected.
-    pub(super) fn new(part: f64) -> Self {
-        Self { slots: VecDeque::new(), owed: 0, taken: None, part, alone: None, lapse_for: LAPSES_AFTER }
+    /// Nothing yet; `part` of the rate is expected. A slot lapses after `least_lapse`, of a slow gate somewhat later.
+    pub(super) fn new(part: f64, least_lapse: Duration) -> Self {
+        let (slots, lapse_for) = (VecDeque::new(), least_lapse);
+        Self { slots, owed: 0, taken: None, part, alone: None, lapse_for, least_lapse }
     }
 
     pub(super) fn due(&mut self, now: Instant) -> Due {
@@ -126,7 +131,7 @@ impl Ration {
     ) {
         self.alone = None;
         self.part = part;
-        self.lapse_for = LAPSES_AFTER.max(interval.min(MOST_LAPSE));
+        self.lapse_for = self.least_lapse.max(interval.min(MOST_LAPSE));
         for slot in slots {
             if self.owed > 0 {
                 self.owed -= 1;
@@ -145,12 +150,15 @@ impl Ration {
 
     /// Nobody hands slots in for now: after those in hand `part` of `rate` holds, without a burst.
     pub(super) fn fall_back(&mut self, now: Instant, rate: Rate, part: f64) {
-        let from = self.slots.back().copied().unwrap_or(now).max(now);
         self.part = part;
+        self.owed = 0;
+        if self.is_alone() {
+            return self.set_rate(now, rate);
+        }
+        let from = self.slots.back().copied().unwrap_or(now).max(now);
         let mut bucket = Bucket::full(from, rate.times(part), 1);
         bucket.drain(from);
         self.alone = Some(bucket);
-        self.owed = 0;
     }
 
     /// Slots are handed in again: from now on they are asked for.
@@ -186,7 +194,7 @@ impl Ration {
 }
 
 /// So late a timer may come on a busy machine.
-const LATE: Duration = LAPSES_AFTER;
+const LATE: Duration = WIDE_LAPSE;
 /// More than this is not made up for: it would keep a line waiting for what was sent past it.
 const MOST_OWED: u32 = 1000;
 /// A slot of a slow gate is worth keeping for a moment longer, but not until its successor has gone, too.
@@ -207,7 +215,7 @@ mod tests {
     #[test]
     fn nobody_passes_without_a_slot() {
         let start = Instant::now();
-        let mut ration = Ration::new(1.0);
+        let mut ration = Ration::new(1.0, WIDE_LAPSE);
         assert_eq!(ration.due(start), Due::Unbooked);
         handed(&mut ration, start + MS * 5, 2);
         assert_eq!(ration.due(start), Due::At(start + MS * 5));
@@ -219,7 +227,7 @@ mod tests {
     #[test]
     fn slots_are_void_when_the_gate_shuts_and_lapse_when_nobody_comes() {
         let start = Instant::now();
-        let mut ration = Ration::new(1.0);
+        let mut ration = Ration::new(1.0, WIDE_LAPSE);
         handed(&mut ration, start, 3);
         ration.cancel(start, Rate::MAX);
         assert_eq!(ration.due(start + MS * 30), Due::Unbooked);
@@ -232,7 +240,7 @@ mod tests {
     #[test]
     fn what_passed_without_a_slot_takes_the_next() {
         let start = Instant::now();
-        let mut ration = Ration::new(1.0);
+        let mut ration = Ration::new(1.0, WIDE_LAPSE);
         assert_eq!(ration.take(start), Took::Credit);
         handed(&mut ration, start, 2);
         assert_eq!((ration.slots.len(), ration.owed()), (1, 0));
@@ -241,7 +249,7 @@ mod tests {
     #[test]
     fn a_request_that_never_left_gives_its_slot_back() {
         let start = Instant::now();
-        let mut ration = Ration::new(1.0);
+        let mut ration = Ration::new(1.0, WIDE_LAPSE);
         handed(&mut ration, start, 1);
         ration.take(start);
         ration.give_back();
@@ -255,7 +263,7 @@ mod tests {
     #[test]
     fn alone_it_uses_what_is_booked_and_then_its_part_without_a_burst() {
         let start = Instant::now();
-        let mut ration = Ration::new(1.0);
+        let mut ration = Ration::new(1.0, WIDE_LAPSE);
         handed(&mut ration, start, 2);
         ration.fall_back(start, Rate::new(100.0).unwrap(), 0.2);
         assert_eq!(ration.take(start), Took::Slot);
@@ -266,6 +274,10 @@ mod tests {
             ration.due(now) == Due::Now && ration.take(now) == Took::Alone
         });
         assert_eq!(went.count(), 200 - 1);
+        // Said again, it changes nothing: what is due stays due.
+        let due = ration.due(start + MS * 10_010);
+        ration.fall_back(start + MS * 10_010, Rate::new(100.0).unwrap(), 0.2);
+        assert_eq!(ration.due(start + MS * 10_010), due);
         ration.resume();
         assert_eq!(ration.due(start + MS * 20_000), Due::Unbooked);
     }
@@ -273,7 +285,7 @@ mod tests {
     #[test]
     fn a_wait_is_told_by_what_is_booked_and_by_this_part_of_the_rate() {
         let start = Instant::now();
-        let (mut ration, rate) = (Ration::new(0.5), Rate::new(20.0).unwrap());
+        let (mut ration, rate) = (Ration::new(0.5, WIDE_LAPSE), Rate::new(20.0).unwrap());
         assert_eq!(ration.time_for(start, 1, rate), Duration::ZERO);
         assert_eq!(ration.time_for(start, 11, rate), MS * 1000);
         handed(&mut ration, start + MS * 50, 2);
@@ -286,7 +298,7 @@ mod tests {
         fn never_more_pass_than_were_handed_in_and_none_before_its_slot(
             steps in prop::collection::vec((0_u8..5, 0_u64..40), 1..200),
         ) {
-            let (mut now, mut ration) = (Instant::now(), Ration::new(1.0));
+            let (mut now, mut ration) = (Instant::now(), Ration::new(1.0, WIDE_LAPSE));
             let (mut booked, mut passed, mut due_by_now) = (0_u32, 0_u32, Vec::new());
             for (action, amount) in steps {
                 now += MS * u32::try_from(amount).unwrap();

@@ -417,3 +417,18 @@ fn a_familys_gate_takes_one_token_for_a_request_without_a_room() {
     (0..8).for_each(|who| world.join(who, SECOND * 1000).map(drop).unwrap());
     assert_eq!(world.goes(Duration::ZERO), [0, 1, 2, 3], "the burst is four requests");
 }
+
+#[test]
+fn in_the_time_that_is_added_to_a_stated_wait_nobody_is_sent_to_find_out() {
+    // Refused for one second: the first probe would go after it, when a common bucket has a token again.
+    for seed in 0..20 {
+        let mut world = World::with(CoreSettings { scope: Scope::Auto, ..settings(10.0, 1) });
+        (0..=seed).for_each(|who| world.under_way(100 + who, 1));
+        world.refuse(100 + seed, SECOND);
+        let reopens_in = world.core.egress(world.now).closed_for.unwrap();
+        let other = world.of(2);
+        world.put(1, other).unwrap();
+        assert_eq!(world.goes(reopens_in - Duration::from_millis(1)), [0; 0], "{reopens_in:?}");
+        assert_eq!(world.goes(reopens_in), [1]);
+    }
+}
