@@ -1,7 +1,7 @@
 """Demand on several replicas, in a process of its own: each tenant asks, reads the answer and asks again. All wait until each was
 answered once: from then on none of them is a stranger any more.
 
-Argument: a file with `{"seconds", "path", "replicas": [{"port", "tokens"}]}`. It ends after so many seconds, or when its
+Argument: a file with `{"seconds", "path", "think", "replicas": [{"port", "tokens"}]}`; `think`: seconds between two requests of one. It ends after so many seconds, or when its
 input ends. Then it prints what each replica answered: counts by status in slices of a tenth of a second.
 """
 
@@ -10,6 +10,7 @@ import collections
 import contextlib
 import json
 import pathlib
+import random
 import sys
 import threading
 import time
@@ -53,7 +54,7 @@ async def answer(reader):
     return lines[0].split()[1], fields.get("connection") == "close"
 
 
-async def tenant(replica, path, token, all_known):
+async def tenant(replica, path, think, token, all_known):
     order = (
         f"GET {path} HTTP/1.1\r\nHost: localhost:{replica.port}\r\nAuthorization: Bearer {token}\r\n"
         "Cache-Control: no-cache\r\n\r\n"
@@ -78,6 +79,9 @@ async def tenant(replica, path, token, all_known):
             all_known.met()
             await all_known.wait()
             all_known = None
+            await asyncio.sleep(random.random() * think)
+        elif think:
+            await asyncio.sleep(think)
 
 
 class Known(asyncio.Event):
@@ -97,7 +101,7 @@ async def main(order):
     replicas = [Replica(one["port"]) for one in order["replicas"]]
     all_known = Known(sum(len(one["tokens"]) for one in order["replicas"]))
     work = [
-        asyncio.create_task(tenant(replica, order["path"], token, all_known))
+        asyncio.create_task(tenant(replica, order["path"], order["think"], token, all_known))
         for replica, one in zip(replicas, order["replicas"], strict=True)
         for token in one["tokens"]
     ]

@@ -58,9 +58,10 @@ class Fleet:
         self.tokens += new
         return new
 
-    def demand(self, seconds, tenants, replicas=None, path=ME):
-        """Bots behind each replica, from now on for so many seconds."""
-        return Demand(self.folder("demand"), replicas or self.replicas, [self.people(count) for count in tenants], seconds, path)
+    def demand(self, seconds, tenants, replicas=None, think=0):
+        """Bots behind each replica, from now on for so many seconds; each rests so long between two requests."""
+        tokens = [self.people(count) for count in tenants]
+        return Demand(self.folder("demand"), replicas or self.replicas, tokens, seconds, think)
 
     def throttled(self):
         """The refusals of the API so far."""
@@ -86,9 +87,9 @@ class Fleet:
 class Demand:
     """Bots at work; `ended` waits for what they saw."""
 
-    def __init__(self, folder, replicas, tokens, seconds, path):
+    def __init__(self, folder, replicas, tokens, seconds, think):
         pairs = zip(replicas, tokens, strict=True)
-        order = {"seconds": seconds, "path": path}
+        order = {"seconds": seconds, "path": ME, "think": think}
         order["replicas"] = [{"port": replica.http_port, "tokens": own} for replica, own in pairs]
         (folder / "demand.json").write_text(json.dumps(order))
         command = [sys.executable, ROOT / "tests/clients/demand.py", folder / "demand.json"]
