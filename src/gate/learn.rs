@@ -343,6 +343,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_is_learned_elsewhere_is_taken_over_each_time_anew_but_never_above_the_pin() {
+        let start = Instant::now();
+        let mut estimate = Estimate::new(start, rate(8.0), rate(100.0));
+        for (told, met, taken) in [(20.0, false, 20.0), (16.0, true, 16.0), (500.0, true, 100.0)] {
+            estimate.follow(rate(told), met);
+            assert_eq!((estimate.rate(), estimate.has_met_limit()), (rate(taken), met));
+        }
+    }
+
+    #[test]
     fn a_limit_that_doubled_is_met_within_a_minute() {
         let start = Instant::now();
         let mut estimate = met(start, 5.0);

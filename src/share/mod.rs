@@ -119,9 +119,8 @@ impl Share {
     /// Keeps the gate supplied, tells others and hears them. Ends only when dropped.
     pub async fn run(&self, tell: Tell) {
         let shared = &self.shared;
-        let mut last: Option<TroubleKind> = None;
+        let mut told: Vec<TroubleKind> = Vec::new();
         loop {
-            let was_up = |shared: &Shared| shared.tally.read().is_up;
             let channels = [shared.names.gate.clone(), shared.names.void.clone()];
             let (address, nodes) = (&shared.settings.address, shared.nodes());
             let trouble = match Link::open(address, &nodes, &channels, shared.clock.clone()).await {
@@ -129,12 +128,15 @@ impl Share {
                 Err(trouble) => trouble,
             };
             shared.tally.count(&trouble);
-            // What lasts is told once.
-            if was_up(shared) || last != Some(trouble.kind) {
-                last = Some(trouble.kind);
-                tell(Event::Down(trouble));
+            // What lasts is told once, however it changes from one attempt to the next.
+            if shared.tally.read().is_up {
+                told.clear();
             }
             shared.fall_back();
+            if !told.contains(&trouble.kind) {
+                told.push(trouble.kind);
+                tell(Event::Down(trouble));
+            }
             sleep(jittered(BREAK)).await;
         }
     }

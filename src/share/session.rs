@@ -1,5 +1,6 @@
 //! One connection's life: what is asked, told and heard over it, until something goes wrong that concerns all of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use super::{BREAK, Shared, Tell, alone, jittered};
 
 /// A connection in use.
 pub(super) struct Session<'a> {
-    pub(super) shared: &'a std::sync::Arc<Shared>,
+    pub(super) shared: &'a Arc<Shared>,
     pub(super) link: Link,
     pub(super) tell: &'a Tell,
     pub(super) desks: Desks<News>,
@@ -39,7 +40,7 @@ enum Done {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(shared: &'a std::sync::Arc<Shared>, link: Link, tell: &'a Tell) -> Self {
+    pub(super) fn new(shared: &'a Arc<Shared>, link: Link, tell: &'a Tell) -> Self {
         let now = shared.clock.now();
         Self {
             shared,
@@ -65,9 +66,11 @@ impl<'a> Session<'a> {
             self.send();
             let next_at = self.desks.next_at().map_or(self.beat_at, |at| at.min(self.beat_at));
             let ended = tokio::select! {
-                biased;
                 push = self.link.pushes.recv() => self.heard(push),
-                Some(done) = self.calls.join_next() => done.map_or(None, |done| self.done(done)),
+                Some(done) = self.calls.join_next() => match done {
+                    Ok(done) => self.done(done),
+                    Err(_panicked) => Some(Trouble::new(TroubleKind::Server, "a call broke off")),
+                },
                 () = self.shared.gate.called() => None,
                 () = self.shared.cache.has_told(), if !self.is_telling => None,
                 () = sleep_until(next_at) => None,
@@ -76,7 +79,9 @@ impl<'a> Session<'a> {
                 return trouble;
             }
             if self.link.take_missed() {
-                return Trouble::new(TroubleKind::Message, "more messages than can be taken");
+                // A gate that was shut is heard of with the next slots; for the cache nobody says anything again.
+                self.shared.cache.doubt();
+                self.odd(Trouble::new(TroubleKind::Message, "more messages than can be taken"));
             }
         }
     }
@@ -89,7 +94,7 @@ impl<'a> Session<'a> {
             self.desks.put(key_of(&news), news);
         }
         for (key, news) in self.desks.next_reports() {
-            let (shared, caller) = (std::sync::Arc::clone(shared), self.link.caller.clone());
+            let (shared, caller) = (Arc::clone(shared), self.link.caller.clone());
             self.calls.spawn(async move {
                 let began_at = shared.clock.now();
                 let result = report(&shared, &caller, news).await;
@@ -120,7 +125,7 @@ impl<'a> Session<'a> {
         if wish.key == NodeKey::Egress {
             self.beat_at = self.shared.clock.now() + self.shared.settings.member_ttl / 3;
         }
-        let (shared, caller) = (std::sync::Arc::clone(self.shared), self.link.caller.clone());
+        let (shared, caller) = (Arc::clone(self.shared), self.link.caller.clone());
         self.calls.spawn(async move {
             let asked_at = shared.clock.now();
             let acquired = acquire(&shared, &caller, &wish).await;
@@ -134,7 +139,7 @@ impl<'a> Session<'a> {
             return;
         }
         self.is_telling = true;
-        let (shared, caller) = (std::sync::Arc::clone(self.shared), self.link.caller.clone());
+        let (shared, caller) = (Arc::clone(self.shared), self.link.caller.clone());
         self.calls.spawn(async move {
             let began_at = shared.clock.now();
             let word = Word::Cache(told);

@@ -137,7 +137,9 @@ impl<W> Core<W> {
         if !self.lines.is_ready() {
             self.egress.idle(now);
         }
-        Ok(self.lines.join(now, turn, ask, reach))
+        // Nobody goes without a slot, and to ask for one takes a call: even who would not wait has time for that.
+        let asked_by = self.outside.as_ref().map_or(ask.deadline, |_| ask.deadline.max(now + CALL));
+        Ok(self.lines.join(now, turn, Ask { deadline: asked_by, ..ask }, reach))
     }
 
     /// Leaves the line; nothing happens if it already left.
@@ -328,6 +330,9 @@ impl<W> Core<W> {
         }
     }
 }
+
+/// For a call of whoever books slots: the usual timeout, and what a busy machine adds.
+const CALL: Duration = Duration::from_millis(100);
 
 /// Every line has at least one turn in a round.
 pub const PLAIN_WEIGHT: NonZeroU32 = NonZeroU32::MIN;

@@ -51,11 +51,11 @@ local function whole(number)
 end
 
 local NAMES = { 'tat', 'gate', 'half', 'lease', 'rate', 'met', 'anchor', 'dip', 'since', 'grown', 'cut', 'began',
-  'sent', 'busy', 'last', 'acquitted', 'owner' }
+  'sent', 'busy', 'last', 'acquitted', 'refused', 'owner' }
 local raw = redis.call('HMGET', KEYS[1], unpack(NAMES))
 local is_fresh = not raw[1]
-local s = { owner = raw[17] or '' }
-for i = 1, 16 do
+local s = { owner = raw[18] or '' }
+for i = 1, 17 do
   local number = tonumber(raw[i] or '0')
   if not number or number ~= number or number < 0 or number > MAX then
     return redis.error_reply('TOLLGATE garbage in field ' .. NAMES[i] .. ' of ' .. KEYS[1])
@@ -66,7 +66,7 @@ end
 -- The clock went back: everything that was noted goes back with it, or slots and gates would be hours ahead.
 if s.last > now then
   local step = s.last - now
-  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted' }) do
+  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted', 'refused' }) do
     s[name] = math.max(0, s[name] - step)
   end
 end
@@ -162,7 +162,7 @@ redis.call('HSET', KEYS[1], 'tat', whole(s.tat), 'gate', whole(s.gate), 'half', 
   'lease', whole(s.lease), 'rate', whole(s.rate), 'met', whole(s.met), 'anchor', whole(s.anchor),
   'dip', whole(s.dip), 'since', whole(s.since), 'grown', whole(s.grown), 'cut', whole(s.cut),
   'began', whole(s.began), 'sent', whole(s.sent), 'busy', whole(s.busy), 'last', whole(now),
-  'acquitted', whole(s.acquitted))
+  'acquitted', whole(s.acquitted), 'refused', whole(s.refused))
 redis.call('PEXPIRE', KEYS[1], KEPT_MS + math.ceil(math.max(0, s.gate - now) / 1000))
 
 local acquitted = -1

@@ -167,6 +167,17 @@ fn a_projected_wait_follows_this_process_part_of_the_rate() {
 }
 
 #[test]
+fn who_would_not_wait_has_time_for_the_one_call_that_a_slot_takes() {
+    let mut world = shared(0);
+    world.join(0, Duration::ZERO).unwrap();
+    assert_eq!(world.until(MS * 20), []);
+    world.book(booking(1, Duration::ZERO));
+    assert_eq!(world.goes(MS * 20), [0]);
+    world.join(1, Duration::ZERO).unwrap();
+    assert_eq!(world.until(MS * 200), [(1, Verdict::Refused(Reason::Deadline, Duration::ZERO))]);
+}
+
+#[test]
 fn what_passes_the_line_by_is_booked_afterwards() {
     let mut world = shared(0);
     world.under_way(7, 1);
