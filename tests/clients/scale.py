@@ -235,7 +235,7 @@ def closing(bench, fleets=8, closures=15, replicas=8, tenants=10, shut=0.2):
     late, after = [], []
     for _ in range(fleets):
         # Each closure lowers the rate: it starts so high that bots are never held up by it.
-        fleet = bench.fleet(bench.redis(), 100_000, replicas, burst=1000)
+        fleet = bench.fleet(bench.redis(), 100_000, replicas, burst=1000, gate={"retry_after_scope": "egress"})
         fleet.limit(None)
         demand = fleet.demand(closures * 3 + 60, [tenants] * replicas, think=replicas * tenants / 400)
         time.sleep(2)
