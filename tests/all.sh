@@ -18,6 +18,10 @@ install_missing() {
         step "apt-get download prometheus prometheus-alertmanager"
         bash tests/prometheus.sh
     fi
+    if [[ ! -x target/redis/usr/bin/redis-server || ! -x target/redis/usr/bin/redis-cli ]]; then
+        step "apt-get download redis-server redis-tools"
+        bash tests/redis.sh
+    fi
     if ((${#missing[@]} == 0)); then return; fi
     step "apt-get install ${missing[*]}"
     local as_root=()

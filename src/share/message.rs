@@ -93,7 +93,7 @@ fn purge(purge: &Purge) -> String {
 /// Reads messages of others, each once.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
-    /// The highest number heard of a replica, and which of the 64 before were heard.
+    /// The highest number heard of a replica on a channel, and which of the 64 before were heard.
     heard: HashMap<String, (u64, u64)>,
 }
 
@@ -123,19 +123,20 @@ impl Ear {
             return Ok(None);
         }
         let number = number.parse().map_err(|_| Unheeded::Unknown)?;
-        if !self.is_new(replica, number) {
+        // Each channel by itself: what is told over one may overtake what is told over the other by far.
+        if !self.is_new(&format!("{channel} {replica}"), number) {
             return Err(Unheeded::Again);
         }
         read(said).map(Some).ok_or(Unheeded::Unknown)
     }
 
     /// Messages may overtake each other, but not by much.
-    fn is_new(&mut self, replica: &str, number: u64) -> bool {
-        if self.heard.len() >= MAX_REPLICAS && !self.heard.contains_key(replica) {
+    fn is_new(&mut self, from: &str, number: u64) -> bool {
+        if self.heard.len() >= MAX_REPLICAS && !self.heard.contains_key(from) {
             self.heard.clear();
         }
-        let Some((highest, before)) = self.heard.get_mut(replica) else {
-            self.heard.insert(replica.to_owned(), (number, 0));
+        let Some((highest, before)) = self.heard.get_mut(from) else {
+            self.heard.insert(from.to_owned(), (number, 0));
             return true;
         };
         if number > *highest {

@@ -123,9 +123,9 @@ def merge(into, change):
 
 
 def merge_list(into, change, key):
+    """What is new comes first."""
     known = {item[key]: item for item in into}
     for item in change:
         if item[key] in known:
             merge(known[item[key]], item)
-        else:
-            into.append(copy.deepcopy(item))
+    into[:0] = [copy.deepcopy(item) for item in change if item[key] not in known]

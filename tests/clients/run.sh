@@ -9,7 +9,9 @@ wanted=tests/clients/requirements.txt
 if ! cmp -s "$wanted" "$venv/installed.txt"; then
     rm -rf "$venv"
     python3 -m venv "$venv"
-    # ciscosparkapi has no wheel: it is built with the setuptools that came with Python, not with the newest one.
+    # ciscosparkapi has no wheel: it is built with the setuptools that came with Python, not with the newest one. From 23.1 on
+    # pip needs the package `wheel` for that; newer ones of it leave the work to a newer setuptools.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps wheel==0.45.1
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --requirement "$wanted"
     cp "$wanted" "$venv/installed.txt"
 fi

@@ -15,11 +15,11 @@ import requests
 import yaml
 
 from kustomize import containers_of, render
-from shipped import drained_in, memory_needed, seconds, settings, size, tollgate
+from manifests import FOLDER, Rendered
+from shipped import drained_in, memory_needed, seconds, size, tollgate
 from world import BINARY, ROOT, TIMEOUT, Process
 
-FOLDER = ROOT / "deploy/kustomize"
-OVERLAYS = ["gateway", "sidecar", "name-override"]
+OVERLAYS = ["gateway", "gateway-shared", "sidecar", "name-override"]
 # Native sidecars came with 1.29.
 VERSIONS = ["1.29", kubernetes_validate.latest_version()]
 CONFIGS = sorted(path.relative_to(ROOT) for name in ("config", "deploy") for path in (ROOT / name).rglob("*.toml"))
@@ -72,37 +72,6 @@ FOREIGN = {
 }
 
 
-class Rendered:
-    """One overlay: its objects, the pod with Tollgate in it and the configuration in effect there."""
-
-    def __init__(self, name, folder):
-        self.objects = render(FOLDER / "overlays" / name)
-        (self.workload,) = self.all("Deployment")
-        self.pod = self.workload["spec"]["template"]["spec"]
-        (self.container,) = (each for each in containers_of(self.workload) if each["name"] == "tollgate")
-        volume = next(each for each in self.pod["volumes"] if each["name"] == "tollgate-config")
-        (source,) = (each for each in self.all("ConfigMap") if each["metadata"]["name"] == volume["configMap"]["name"])
-        (self.file_name,) = source["data"]
-        self.file = folder / self.file_name
-        self.file.write_text(source["data"][self.file_name])
-        self.settings = settings(self.file)
-
-    def all(self, kind):
-        return [found for found in self.objects if found["kind"] == kind]
-
-    def port(self, name):
-        return next(port["containerPort"] for port in self.container["ports"] if port["name"] == name)
-
-    def probes(self):
-        return {kind: self.container[kind]["httpGet"] for kind in self.container if kind.endswith("Probe")}
-
-    def volume_at(self, directory):
-        """The volume in which `directory` of the configuration lies."""
-        mounts = [mount for mount in self.container["volumeMounts"] if pathlib.Path(directory).is_relative_to(mount["mountPath"])]
-        (mount,) = mounts
-        return next(each for each in self.pod["volumes"] if each["name"] == mount["name"])
-
-
 @pytest.fixture(params=OVERLAYS)
 def rendered(request, tmp_path):
     return Rendered(request.param, tmp_path)
@@ -111,6 +80,11 @@ def rendered(request, tmp_path):
 @pytest.fixture
 def gateway(tmp_path):
     return Rendered("gateway", tmp_path)
+
+
+@pytest.fixture(params=["gateway", "gateway-shared"])
+def each_gateway(request, tmp_path):
+    return Rendered(request.param, tmp_path)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -172,6 +146,7 @@ def test_the_probes_ask_what_the_binary_answers(rendered, tmp_path):
     # The shipped configuration but for what is not there: its addresses, its directories and its certificate.
     environment = {"TOLLGATE_ADMIN__METRICS_LISTEN": "127.0.0.1:0", "TOLLGATE_REPLAY__SPOOL_DIR": str(tmp_path)}
     environment |= {"TOLLGATE_LISTEN__TLS__CERT_FILE": "", "TOLLGATE_LISTEN__TLS__KEY_FILE": ""}
+    environment |= {f"TOLLGATE_SHARE__{key}": "" for key in ("URL", "PASSWORD_FILE", "CA_FILE", "SECRET_FILE")}
     state = tmp_path / "state"
     arguments = [BINARY, *rendered.container["args"][:1], "--config", rendered.file, "--state-dir", state]
     for flag, key in (("--listen", "https"), ("--listen-http", "http")):
@@ -200,10 +175,10 @@ def test_a_drain_ends_before_the_pod_is_killed(rendered):
     assert drained_in(rendered.settings) < rendered.pod["terminationGracePeriodSeconds"]
 
 
-def test_readiness_is_seen_before_the_listener_closes(gateway):
-    probe = gateway.container["readinessProbe"]
+def test_readiness_is_seen_before_the_listener_closes(each_gateway):
+    probe = each_gateway.container["readinessProbe"]
     seen_in = (probe["periodSeconds"] + probe["timeoutSeconds"]) * probe["failureThreshold"]
-    assert seen_in < seconds(gateway.settings["shutdown"]["delay"])
+    assert seen_in < seconds(each_gateway.settings["shutdown"]["delay"])
 
 
 def test_the_memory_limit_covers_what_the_settings_allow(rendered):
@@ -283,12 +258,13 @@ def test_the_gateway_is_one_gate_and_lets_nodes_drain(gateway):
     assert not gateway.all("HorizontalPodAutoscaler")
 
 
-def test_the_gateways_parts_speak_of_the_same_names_and_ports(gateway):
-    spec = gateway.workload["spec"]
+def test_the_gateways_parts_speak_of_the_same_names_and_ports(each_gateway):
+    spec = each_gateway.workload["spec"]
     labels = spec["template"]["metadata"]["labels"]
-    ports = {port["name"]: port["containerPort"] for port in gateway.container["ports"]}
-    (service,), (policy,), (monitor,) = (gateway.all(kind) for kind in ("Service", "NetworkPolicy", "PodMonitor"))
-    (budget,) = gateway.all("PodDisruptionBudget")
+    ports = {port["name"]: port["containerPort"] for port in each_gateway.container["ports"]}
+    named = {kind: each_gateway.named(kind, "tollgate") for kind in ("Service", "NetworkPolicy", "PodMonitor")}
+    service, policy, monitor = named.values()
+    (budget,) = each_gateway.all("PodDisruptionBudget")
     selectors = [spec["selector"], policy["spec"]["podSelector"], budget["spec"]["selector"]]
     for selector in [service["spec"]["selector"], *(each["matchLabels"] for each in selectors)]:
         assert selector.items() <= labels.items()
@@ -298,20 +274,20 @@ def test_the_gateways_parts_speak_of_the_same_names_and_ports(gateway):
     opened = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
     assert opened == set(ports)
     assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
-    assert gateway.settings["listen"]["https"] == f"0.0.0.0:{ports['https']}"
+    assert each_gateway.settings["listen"]["https"] == f"0.0.0.0:{ports['https']}"
 
 
-def test_the_gateways_certificate_carries_the_names_that_are_answered(gateway):
-    (serving,) = (each for each in gateway.all("Certificate") if each["metadata"]["name"] == "tollgate")
-    assert serving["spec"]["dnsNames"] == gateway.settings["listen"]["hosts"]
-    tls = gateway.settings["listen"]["tls"]
+def test_the_gateways_certificate_carries_the_names_that_are_answered(each_gateway):
+    (serving,) = (each for each in each_gateway.all("Certificate") if each["metadata"]["name"] == "tollgate")
+    assert serving["spec"]["dnsNames"] == each_gateway.settings["listen"]["hosts"]
+    tls = each_gateway.settings["listen"]["tls"]
     for key, file in (("cert_file", "tls.crt"), ("key_file", "tls.key")):
-        volume = gateway.volume_at(tls[key])
+        volume = each_gateway.volume_at(tls[key])
         assert (volume["secret"]["secretName"], pathlib.Path(tls[key]).name) == (serving["spec"]["secretName"], file)
-    namespace = gateway.workload["metadata"]["namespace"]
-    service = gateway.all("Service")[0]["metadata"]["name"]
+    namespace = each_gateway.workload["metadata"]["namespace"]
+    service = each_gateway.named("Service", "tollgate")["metadata"]["name"]
     parts = [service, namespace, "svc", "cluster.local"]
-    assert gateway.settings["listen"]["hosts"] == list(itertools.accumulate(parts, "{}.{}".format))
+    assert each_gateway.settings["listen"]["hosts"] == list(itertools.accumulate(parts, "{}.{}".format))
 
 
 def test_a_tenants_token_is_read_where_its_secret_is_mounted(gateway, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from prometheus import RULES, TOOLS, Prometheus, families, promtool
+from redis_servers import Redis
 from sim import Sim
 from world import ROOT, Proxy, curl, wait_until
 
@@ -86,9 +87,12 @@ class Traffic:
 def proxy(folder):
     """A proxy whose every metric has something to tell, with bots at work."""
     assert (TOOLS / "promtool").exists(), "run bash tests/prometheus.sh first"
-    sim = Sim(folder("sim"))
+    sim, redis = Sim(folder("sim")), Redis(folder("redis"))
     config = tenant("noisy") + tenant("calm") + tenant("vip", "bypass = true")
-    tables = {"gate": {"start_rate": 1000, "ceiling": 500}}
+    secret = redis.folder / "secret"
+    secret.write_text("a secret of the deployment, for tests alone")
+    share = {"url": redis.url(), "secret_file": str(secret)}
+    tables = {"gate": {"start_rate": 1000, "ceiling": 500}, "share": share}
     proxy = Proxy(folder("proxy"), sim.https_address, sim.ca, config=config, tables=tables)
     traffic = Traffic(sim, proxy)
     yield proxy
@@ -97,6 +101,7 @@ def proxy(folder):
     finally:
         proxy.stop()
         sim.stop()
+        redis.stop()
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +120,8 @@ def prometheus(proxy, folder):
         "tollgate_queue_observed_wait_seconds_count > 0",
         "tollgate_client_gone_total > 0",
         "increase(tollgate_retry_after_seconds_count[10s]) > 0",
+        "tollgate_share_up == 1",
+        "increase(tollgate_share_call_duration_seconds_count[10s]) > 0",
     ]:
         wait_until(lambda query=query: prometheus.query(query), seconds=40, what=query)
     yield prometheus
