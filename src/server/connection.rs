@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
@@ -14,11 +13,12 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::activity::{Activity, Expiry, Reads, Unread, Watched};
+use super::activity::{Activity, Reads, Unread, Watched};
 use super::drain::Drain;
+use super::ending::{Asks, Ending, Next};
 use super::exchange::{Left, Outgoing, Returned};
 use super::handshake::HandshakeFailure;
 use super::pace::{Pace, paced};
@@ -90,8 +90,7 @@ impl Connection {
             .max_buf_size(buffer_bytes);
         activity.may_rest(settings.rest_after);
         let mut stream = Strict::new(stream, buffer_bytes, activity.clone());
-        let mut ending =
-            Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Anew };
+        let mut ending = Ending::new(&self.drain, &activity, Asks::Anew);
         // Between requests a connection is what it was before the first one, and holds no more memory.
         let stream = loop {
             tokio::select! {
@@ -134,8 +133,7 @@ impl Connection {
             self.answer(request, Scheme::Https, activity.clone(), Some(streams.clone()))
         });
         let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
-        let mut ending =
-            Ending { drain: &self.drain, activity: &activity, phase: Phase::Serving, asks: Asks::Once };
+        let mut ending = Ending::new(&self.drain, &activity, Asks::Once);
         loop {
             tokio::select! {
                 biased;
@@ -274,99 +272,7 @@ where
     Served::Ended(connection.into_parts().io.into_inner())
 }
 
-/// Watches the two things that end a connection from our side: the drain and a deadline.
-struct Ending<'a> {
-    drain: &'a Drain,
-    activity: &'a Activity,
-    phase: Phase,
-    asks: Asks,
-}
-
-enum Next {
-    /// Close at once.
-    Drop,
-    /// Say goodbye, and let what is under way come to its end.
-    Finish,
-    /// Let go of what is held for requests; more of them may come.
-    Rest,
-}
-
-enum Phase {
-    Serving,
-    /// The drain has begun, but a request may be on its way: closing now would lose it.
-    LastCall(Instant),
-    Finishing,
-}
-
-/// When closing a quiet connection may cross with a request.
-enum Asks {
-    /// Before each request: HTTP/1 has no way to tell a client which one was too late.
-    Anew,
-    /// Before the first one: later GOAWAY tells which streams were not looked at.
-    Once,
-}
-
-impl Ending<'_> {
-    async fn next(&mut self) -> Next {
-        loop {
-            match self.phase {
-                Phase::Serving => {
-                    let expiry = tokio::select! {
-                        biased;
-                        expiry = self.activity.expired() => expiry,
-                        _ = self.drain.begun() => {
-                            if self.is_request_due() {
-                                self.phase = Phase::LastCall(Instant::now() + LAST_REQUEST_WITHIN);
-                                continue;
-                            }
-                            self.phase = Phase::Finishing;
-                            return Next::Finish;
-                        }
-                    };
-                    return match expiry {
-                        Expiry::Idle => self.finish(GOODBYE_WITHIN),
-                        Expiry::Quiet => Next::Rest,
-                        Expiry::Stalled => Next::Drop,
-                    };
-                }
-                Phase::LastCall(by) => tokio::select! {
-                    biased;
-                    () = self.expired() => return Next::Drop,
-                    () = sleep_until(by) => return self.finish(LAST_REQUEST_WITHIN),
-                },
-                Phase::Finishing => {
-                    self.expired().await;
-                    return Next::Drop;
-                }
-            }
-        }
-    }
-
-    /// Waits for a deadline of a connection that does not go on.
-    async fn expired(&self) {
-        while self.activity.expired().await == Expiry::Quiet {}
-    }
-
-    fn finish(&mut self, within: Duration) -> Next {
-        self.phase = Phase::Finishing;
-        self.activity.finish_by(Instant::now() + within);
-        Next::Finish
-    }
-
-    fn is_request_due(&self) -> bool {
-        match self.asks {
-            Asks::Anew => self.activity.is_quiet(),
-            Asks::Once => self.activity.is_fresh(),
-        }
-    }
-}
-
 /// Read and write buffer of a connection.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What is thrown away at a time: thousands of connections may linger at once.
 const LINGER_BYTES: usize = 4 * 1024;
-/// A request that a client sent before it could know of the drain is here by then; so is the first one after a
-/// handshake.
-const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(500);
-/// How long an idle HTTP/2 client has to take leave after our GOAWAY.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(5);

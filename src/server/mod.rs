@@ -5,6 +5,7 @@ pub mod ca;
 mod chatter;
 mod connection;
 pub mod drain;
+mod ending;
 mod exchange;
 mod fault;
 mod handshake;
