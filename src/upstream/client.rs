@@ -65,7 +65,7 @@ struct Exchange {
 /// Why there is no answer.
 enum Unanswered {
     /// The connection was closed before it took the request.
-    Again(Request<Watched>),
+    Again(Box<Request<Watched>>),
     Failed(Failed),
 }
 
@@ -141,7 +141,7 @@ impl Client {
             match asked {
                 Ok(answered) => return Ok(answered),
                 Err(Unanswered::Failed(failed)) => return Err(failed),
-                Err(Unanswered::Again(back)) => request = back,
+                Err(Unanswered::Again(back)) => request = *back,
             }
             stake.is_at_risk = false;
         }
@@ -157,7 +157,7 @@ impl Client {
         let limits = (self.limits.write, self.limits.header);
         let is_used = lent.single().is_some_and(|single| single.is_used());
         let asked = {
-            let Some(single) = lent.single() else { return Err(Unanswered::Again(request)) };
+            let Some(single) = lent.single() else { return Err(Unanswered::Again(Box::new(request))) };
             let mut answer = pin!(single.send(request));
             poll_fn(|cx| {
                 let _is_over = single.poll(cx);
@@ -317,7 +317,7 @@ fn judge(answered: Answered, is_used: bool, exchange: &Exchange) -> Result<Respo
         return Err(Unanswered::Failed(Failed::Body(failure)));
     }
     if let Some(request) = error.take_message().filter(|_| is_used) {
-        return Err(Unanswered::Again(request));
+        return Err(Unanswered::Again(Box::new(request)));
     }
     let error = error.into_error();
     let is_untaken = causes(&error).any(is_untaken);

@@ -93,7 +93,7 @@ impl Pool {
     pub(super) fn find(&self) -> Option<Way> {
         let mut ended = Vec::new();
         let found = self.0.take(&mut self.0.lock(), &mut ended);
-        ended.into_iter().for_each(end);
+        ended.into_iter().for_each(|resting| end(resting.single));
         found
     }
 
@@ -102,20 +102,16 @@ impl Pool {
     /// # Drop
     /// Gives up opening one.
     pub(super) async fn acquire(&self) -> Result<Way, Failed> {
-        let given_back = {
-            let mut ended = Vec::new();
+        let mut ended = Vec::new();
+        let found = {
+            // In one go: what is given back in between would rest while this one waits for its place.
             let mut state = self.0.lock();
-            if let Some(way) = self.0.take(&mut state, &mut ended) {
-                return Ok(way);
-            }
-            while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
-                state.waiting.pop_front();
-            }
-            let (sender, given_back) = oneshot::channel();
-            state.waiting.push_back(sender);
-            drop(state);
-            ended.into_iter().for_each(end);
-            given_back
+            self.0.take(&mut state, &mut ended).ok_or_else(|| state.wait())
+        };
+        ended.into_iter().for_each(|resting| end(resting.single));
+        let given_back = match found {
+            Ok(way) => return Ok(way),
+            Err(given_back) => given_back,
         };
         let mut opening = Box::pin(Arc::clone(&self.0).open());
         tokio::select! {
@@ -130,8 +126,20 @@ impl Pool {
     }
 }
 
+impl State {
+    /// The next way that is given back.
+    fn wait(&mut self) -> oneshot::Receiver<Way> {
+        while self.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+            self.waiting.pop_front();
+        }
+        let (sender, given_back) = oneshot::channel();
+        self.waiting.push_back(sender);
+        given_back
+    }
+}
+
 impl Shared {
-    fn take(self: &Arc<Self>, state: &mut State, ended: &mut Vec<Box<Single>>) -> Option<Way> {
+    fn take(self: &Arc<Self>, state: &mut State, ended: &mut Vec<Resting>) -> Option<Way> {
         let now = self.clock.now();
         if let Some((common, used_at)) = state.common.as_mut().filter(|common| self.is_kept(common, now)) {
             *used_at = now;
@@ -143,7 +151,7 @@ impl Shared {
             if rested_for < self.rest_timeout && resting.single.is_ready() {
                 return Some(Way::Own(self.lend(resting.single)));
             }
-            ended.push(resting.single);
+            ended.push(resting);
         }
         None
     }
@@ -226,7 +234,7 @@ impl Shared {
         let all = std::mem::take(&mut state.resting);
         for mut resting in all {
             if now.saturating_duration_since(resting.since) >= self.rest_timeout {
-                ended.push(resting.single);
+                ended.push(resting);
             } else if resting.single.poll(cx).is_pending() {
                 state.resting.push(resting);
             }
@@ -235,7 +243,7 @@ impl Shared {
         state.is_watched = !state.resting.is_empty() || state.common.is_some();
         let is_watched = state.is_watched;
         drop(state);
-        ended.into_iter().for_each(end);
+        ended.into_iter().for_each(|resting| end(resting.single));
         is_watched
     }
 
