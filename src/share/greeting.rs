@@ -1,6 +1,6 @@
 //! What a replica does first on a new connection: it says what it knows, hears what others know, and takes its place.
 
-use crate::gate::{Level, News, NodeKey};
+use crate::gate::{Level, News, NodeKey, Wish};
 
 use super::calls::{acquire, report};
 use super::session::{MAX_REASSERTED, Session};
@@ -24,8 +24,8 @@ impl Session<'_> {
             self.report(News::Verdict(family, level)).await?;
         }
         self.learn_verdicts().await?;
-        let wish = shared.gate.wish(NodeKey::Egress);
-        let Some(wish) = wish else { return Ok(()) };
+        let Some(wish) = shared.gate.wish(NodeKey::Egress) else { return Ok(()) };
+        let wish = Wish { slots: 0, ..wish };
         let asked_at = shared.clock.now();
         let acquired = acquire(shared, &self.link.caller, &wish).await;
         let answered_at = shared.clock.now();
@@ -33,10 +33,8 @@ impl Session<'_> {
         if acquired.as_ref().is_err_and(|trouble| !trouble.kind.is_of_one()) {
             return acquired.map(drop);
         }
-        shared.gate.ration(acquired.as_ref().map_or(1.0, |acquired| acquired.booking.part));
         self.desks.asked(NodeKey::Egress);
-        self.asked(&wish, (asked_at, answered_at), acquired);
-        Ok(())
+        self.asked(&wish, (asked_at, answered_at), acquired).map_or(Ok(()), Err)
     }
 
     /// How far refusals reach, as others have found out.

@@ -28,8 +28,12 @@ pub(super) struct Session<'a> {
     ear: Ear,
     /// When this replica must be heard of again.
     beat_at: Instant,
-    /// A message could not be told: one at a time is tried again.
+    /// A message is being told: one at a time.
     is_telling: bool,
+    /// Until then others may still go by their parts of the rate, unseen.
+    settling: Option<Instant>,
+    /// Replicas that there were when the server was last seen.
+    known: u32,
 }
 
 /// A call that has ended.
@@ -51,6 +55,8 @@ impl<'a> Session<'a> {
             ear: Ear::default(),
             beat_at: now,
             is_telling: false,
+            settling: Some(now + SETTLES_WITHIN),
+            known: shared.tally.read().members,
         }
     }
 
@@ -120,8 +126,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn ask(&mut self, wish: Wish) {
+    fn ask(&mut self, mut wish: Wish) {
         self.desks.asked(wish.key);
+        if self.settling.is_some() {
+            wish.slots = 0;
+        }
         if wish.key == NodeKey::Egress {
             self.beat_at = self.shared.clock.now() + self.shared.settings.member_ttl / 3;
         }
@@ -185,6 +194,9 @@ impl<'a> Session<'a> {
             Ok(acquired) => acquired,
             Err(trouble) => {
                 let ended = self.weigh(trouble);
+                if self.settling.take().is_some() && ended.is_none() {
+                    shared.gate.ration(alone(shared.tally.read().members));
+                }
                 if ended.is_none() {
                     // This bucket alone is out of order: its gate goes by its part of the rate.
                     shared.gate.fall_back(Some(key), alone(shared.tally.read().members));
@@ -196,6 +208,19 @@ impl<'a> Session<'a> {
                 return ended;
             }
         };
+        if let Some(until) = self.settling {
+            if booking.members < self.known && at.1 < until {
+                self.desks.answered(key, Again::AtWill);
+                self.beat_at = at.1 + SETTLES_WITHIN / 8;
+                if let Stand::Shut(left) = booking.stand {
+                    let until = at.1 + left;
+                    shared.gate.hear(&Closure { key, refused: None, sent_at: at.0, until });
+                }
+                return None;
+            }
+            self.settling = None;
+            shared.gate.ration(booking.part);
+        }
         if key == NodeKey::Egress {
             let (members, part) = (booking.members, booking.part);
             if !shared.tally.read().is_up {
@@ -286,6 +311,9 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Who lost the server together is back by then: a pause, its jitter, and a connection. Whoever booked all slots meanwhile
+/// would do so beside the others' parts.
+const SETTLES_WITHIN: Duration = Duration::from_millis(900);
 /// More gates than this are not said again: the rest is heard of when it is asked about.
 pub(super) const MAX_REASSERTED: usize = 1000;
 /// Between two questions that have the same answer.

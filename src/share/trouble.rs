@@ -77,7 +77,7 @@ impl TroubleKind {
 
 impl Trouble {
     pub(super) fn new(kind: TroubleKind, text: impl fmt::Display) -> Self {
-        Self { kind, text: text.to_string() }
+        Self { kind, text: tame(&text.to_string()) }
     }
 
     pub(super) fn timeout(what: &str) -> Self {
@@ -113,12 +113,32 @@ impl Trouble {
             _ if error.is_connection_refusal() || error.is_connection_dropped() => TroubleKind::Connect,
             _ => TroubleKind::Server,
         };
-        Self { kind, text }
+        Self { kind, text: tame(&text) }
     }
+}
+
+/// What a stranger may have written moves no terminal and fills no log.
+fn tame(text: &str) -> String {
+    text.chars().take(MAX_TEXT).map(|sign| if sign.is_control() { '?' } else { sign }).collect()
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// What a server has to say is said in fewer characters.
+const MAX_TEXT: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_is_cut_and_moves_no_terminal() {
+        let trouble =
+            Trouble::new(TroubleKind::Garbage, format_args!("a\n\u{1b}[31m{}", "x".repeat(100_000)));
+        assert!(trouble.text.starts_with("a??[31mx") && trouble.text.len() == MAX_TEXT);
     }
 }
