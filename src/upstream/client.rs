@@ -231,7 +231,7 @@ impl Client {
             carrier.spoil();
         }
         Ok(response.map(|incoming| {
-            if expected == Expected::Fields || incoming.is_end_stream() {
+            if expected == Expected::Fields || !framing::has_content(status) || incoming.is_end_stream() {
                 sending.cut();
                 return Body::empty();
             }
