@@ -1,7 +1,8 @@
 //! Decides whether the head of an answer says in one way only where its body ends (RFC 9112 §6).
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+use hyper::ext::ReasonPhrase;
 
 use super::{Codings, Failed};
 
@@ -56,6 +57,14 @@ fn state_no_content(headers: &mut HeaderMap, status: StatusCode) {
     if status == StatusCode::RESET_CONTENT {
         // Its end is not its head's by itself, as a 204's is (RFC 9112 §6.3).
         headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    }
+}
+
+/// Leaves the upstream's words for a status behind, if two readers could take their signs for something else.
+pub(super) fn forget_odd_reason(extensions: &mut Extensions) {
+    let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
+    if extensions.get::<ReasonPhrase>().is_some_and(|reason| !reason.as_bytes().iter().all(is_printable)) {
+        extensions.remove::<ReasonPhrase>();
     }
 }
 

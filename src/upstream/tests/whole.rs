@@ -103,6 +103,19 @@ async fn an_answer_that_has_no_content_gets_none() {
     }
 }
 
+#[tokio::test]
+async fn a_reason_is_printable_or_stays_behind() {
+    let ca = Ca::new();
+    for (answer, reason) in [
+        (&b"HTTP/1.1 200 Fine indeed\r\nContent-Length: 0\r\n\r\n"[..], Some(&b"Fine indeed"[..])),
+        (b"HTTP/1.1 200 Fine\tindeed\r\nContent-Length: 0\r\n\r\n", None),
+    ] {
+        let response = get(&scripted(&ca, answer, true).await).await.unwrap();
+        let told = response.extensions().get::<hyper::ext::ReasonPhrase>();
+        assert_eq!(told.map(hyper::ext::ReasonPhrase::as_bytes), reason, "{}", answer.escape_ascii());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_megabytes_pass_both_ways() {
     let ca = Ca::new();
