@@ -129,6 +129,7 @@ fn check(method: &str, sent: &[u8], told: &[u8]) {
             answer
         }
         Read::Cut => {
+            assert!(!told.starts_with(b"HTTP/1.1 205 "), "no content breaks off: {}", told.escape_ascii());
             assert!(
                 sound.is_none(),
                 "{} was sound, the client got {}",
@@ -142,6 +143,8 @@ fn check(method: &str, sent: &[u8], told: &[u8]) {
     for name in ["upgrade", "keep-alive", "proxy-authenticate", "proxy-connection", "te"] {
         assert_eq!(answer.all(name).count(), 0, "{name} crossed in {}", told.escape_ascii());
     }
+    let is_bare = matches!(answer.status(), 204 | 205);
+    assert!(!is_bare || answer.body.is_empty(), "content that may not be: {}", told.escape_ascii());
     let is_ours = answer.all(READ).next().is_none();
     if let Some(sound) = sound {
         assert!(!is_ours, "{} was sound, the client got {}", sent.escape_ascii(), told.escape_ascii());
@@ -162,6 +165,8 @@ fn sound(method: &str, mut sent: &[u8]) -> Option<Message> {
         match answer.status() {
             _ if !is_plain || !fits => return None,
             100 | 102..200 => sent = &sent[taken..],
+            // Framed like others, but whoever passes it on must not generate content (RFC 9110 §15.3.6).
+            205 => return Some(Message { body: Vec::new(), ..answer }),
             200..600 => return Some(answer),
             _ => return None,
         }
@@ -172,7 +177,7 @@ fn sound(method: &str, mut sent: &[u8]) -> Option<Message> {
 /// Whether some reading of the bytes holds this answer, its body whole: every end of a head is tried.
 fn is_justified(method: &str, sent: &[u8], answer: &Message) -> bool {
     // Whatever follows such a head belongs to no answer.
-    let is_bare = method == "HEAD" || matches!(answer.status(), 204 | 304);
+    let is_bare = method == "HEAD" || matches!(answer.status(), 204 | 205 | 304);
     let is_end = |at: &usize| sent[..*at].ends_with(b"\n\n") || sent[..*at].ends_with(b"\n\r\n");
     let ends: Vec<_> = (0..=sent.len()).filter(is_end).collect();
     let begins = std::iter::once(0).chain(ends.iter().copied());

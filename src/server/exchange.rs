@@ -1,5 +1,6 @@
 //! One request and its answer: the bodies that know whether the other side still reads or sends.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::activity::{Activity, InProgress, Tail};
@@ -169,8 +171,18 @@ impl Outgoing {
                 }
                 Err(frame) => frame,
             }))),
+            Some(Err(error)) if self.connection.take().is_some() => {
+                Poll::Ready(Some(Ok(self.break_off(error))))
+            }
             other => Poll::Ready(other),
         }
+    }
+
+    /// Has the error wait for its turn: what this returns is empty, but it stands in line behind all that was handed over.
+    fn break_off(&mut self, error: BodyError) -> Frame<Bytes> {
+        let (waiting, left) = oneshot::channel();
+        self.body = Body::stream(Broken { error: Some(error), left, handed_at: Instant::now() });
+        Frame::data(Bytes::from_owner(Marker(waiting)))
     }
 }
 
@@ -208,6 +220,40 @@ impl HttpBody for Outgoing {
             Some(left) => SizeHint::with_exact(left.saturating_add(rest)),
             None => SizeHint::new(),
         }
+    }
+}
+
+/// Why an HTTP/2 answer breaks off, held back until what came before has left: a reset takes with it what still waits, and
+/// even the head waits for a moment.
+struct Broken {
+    error: Option<BodyError>,
+    left: oneshot::Receiver<Infallible>,
+    handed_at: Instant,
+}
+
+/// Is gone when it was written, or its stream was dropped.
+struct Marker(#[expect(dead_code, reason = "its drop is what tells")] oneshot::Sender<Infallible>);
+
+impl AsRef<[u8]> for Marker {
+    fn as_ref(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl HttpBody for Broken {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if Pin::new(&mut self.left).poll(cx).is_pending() {
+            // It is the client that is waited for.
+            note_handed(|| Some(self.handed_at));
+            return Poll::Pending;
+        }
+        Poll::Ready(self.error.take().map(Err))
     }
 }
 

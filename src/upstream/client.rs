@@ -224,6 +224,7 @@ impl Client {
         }
         let framing = framing::check(response.headers_mut(), status, self.codings)
             .inspect_err(|_misframed| carrier.spoil())?;
+        framing::forget_odd_reason(response.extensions_mut());
         let ending = if response.version() == Version::HTTP_2 { Ending::Flagged } else { Ending::Checked };
         let is_refused = status.is_client_error() || status.is_server_error();
         let is_cut_short = is_refused && sending.hold();
@@ -231,7 +232,7 @@ impl Client {
             carrier.spoil();
         }
         Ok(response.map(|incoming| {
-            if expected == Expected::Fields || incoming.is_end_stream() {
+            if expected == Expected::Fields || !framing::has_content(status) || incoming.is_end_stream() {
                 sending.cut();
                 return Body::empty();
             }

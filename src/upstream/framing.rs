@@ -1,7 +1,8 @@
 //! Decides whether the head of an answer says in one way only where its body ends (RFC 9112 §6).
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+use hyper::ext::ReasonPhrase;
 
 use super::{Codings, Failed};
 
@@ -14,7 +15,7 @@ pub(super) enum Framing {
     Plain,
 }
 
-/// Checks what hyper takes as it comes, and writes the length once.
+/// Checks what hyper takes as it comes, and writes the length once; none for an answer that cannot have content.
 ///
 /// # Errors
 /// `Broken` for a length that is no number or two, and for transfer codings that nobody here can decode.
@@ -33,9 +34,38 @@ pub(super) fn check(
     {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let claims_too_much =
-        status == StatusCode::NO_CONTENT && (is_coded || length.is_some_and(|length| length > 0));
+    let claims_too_much = match status {
+        StatusCode::NO_CONTENT => is_coded || length.is_some_and(|length| length > 0),
+        // Nothing but a length of zero says by itself that nothing follows.
+        StatusCode::RESET_CONTENT => is_coded || length != Some(0),
+        _ => false,
+    };
+    if !has_content(status) {
+        state_no_content(headers, status);
+    }
     Ok(if claims_too_much || (is_coded && length.is_some()) { Framing::Doubtful } else { Framing::Plain })
+}
+
+/// Whether an answer of this status may have content, whatever its fields say (RFC 9110 §15.3.5, §15.3.6).
+pub(super) fn has_content(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT)
+}
+
+fn state_no_content(headers: &mut HeaderMap, status: StatusCode) {
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(CONTENT_LENGTH);
+    if status == StatusCode::RESET_CONTENT {
+        // Its end is not its head's by itself, as a 204's is (RFC 9112 §6.3).
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    }
+}
+
+/// Leaves the upstream's words for a status behind, if two readers could take their signs for something else.
+pub(super) fn forget_odd_reason(extensions: &mut Extensions) {
+    let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
+    if extensions.get::<ReasonPhrase>().is_some_and(|reason| !reason.as_bytes().iter().all(is_printable)) {
+        extensions.remove::<ReasonPhrase>();
+    }
 }
 
 /// Whether the length stands there as it would be written anew.
@@ -123,6 +153,10 @@ mod tests {
                 (204, &[(LENGTH, "0")], Some(Framing::Plain)),
                 (204, &[(LENGTH, "5")], Some(Framing::Doubtful)),
                 (204, &[(CODING, "chunked")], Some(Framing::Doubtful)),
+                (205, &[(LENGTH, "0")], Some(Framing::Plain)),
+                (205, &[(LENGTH, "5")], Some(Framing::Doubtful)),
+                (205, &[(CODING, "chunked")], Some(Framing::Doubtful)),
+                (205, &[], Some(Framing::Doubtful)),
                 (304, &[(LENGTH, "5")], Some(Framing::Plain)),
             ],
         );

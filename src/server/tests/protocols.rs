@@ -1,6 +1,13 @@
 //! Which protocol is spoken with whom.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body::Frame;
+
 use super::*;
+use crate::body::BodyError;
+use crate::words::Side;
 
 #[tokio::test]
 async fn alpn_decides_between_http2_and_http1() {
@@ -55,6 +62,53 @@ async fn a_panic_costs_one_connection_or_one_stream() {
     drop(h2);
     world.until_at_most(0).await;
     assert_eq!(world.server.panics(), 2);
+}
+
+/// A body that breaks off at once, or behind its first piece.
+struct Broken(Option<&'static str>);
+
+impl http_body::Body for Broken {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(Some(match self.0.take() {
+            Some(piece) => Ok(Frame::data(piece.into())),
+            None => Err(BodyError::Broken(Side::Upstream, "as asked".into())),
+        }))
+    }
+}
+
+async fn broken(_arrival: Arrival, request: Request<Body>) -> Response<Body> {
+    Response::new(Body::stream(Broken(Some("a piece").filter(|_| request.uri().path() == "/piece"))))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_before_an_answer_broke_off_arrives_over_http2() {
+    let world = world(ServerSettings::recommended(), "https", broken).await;
+    let mut h2 = world.h2().await;
+    for (path, expected) in [("/head", ""), ("/piece", "a piece")] {
+        let (mut heads, mut pieces, mut ends) = (0, 0, 0);
+        for _ in 0..50 {
+            let Ok(response) = h2.send_request(get(path)).await else { continue };
+            heads += 1;
+            let (mut body, mut told) = (response.into_body(), Vec::new());
+            while let Some(frame) = body.frame().await {
+                match frame {
+                    Ok(frame) => told.extend_from_slice(&frame.into_data().unwrap()),
+                    Err(_) => {
+                        ends += 1;
+                        break;
+                    }
+                }
+            }
+            pieces += usize::from(told == expected.as_bytes());
+        }
+        assert_eq!((heads, pieces, ends), (50, 50, 50), "of 50 heads, bodies and visible breaks of {path}");
+    }
 }
 
 #[tokio::test]

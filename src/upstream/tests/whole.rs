@@ -78,6 +78,44 @@ async fn interim_answers_are_dropped_and_an_unasked_101_is_an_error() {
     assert!(matches!(failed, Failed::Unexpected(_)), "{failed:?}");
 }
 
+#[tokio::test]
+async fn an_answer_that_has_no_content_gets_none() {
+    let ca = Ca::new();
+    for (answer, length) in [
+        (&b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nshort"[..], None),
+        (b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", None),
+        (b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", Some("0")),
+        (b"HTTP/1.1 205 Reset Content\r\nContent-Length: 5\r\n\r\nshort", Some("0")),
+        (b"HTTP/1.1 205 Reset Content\r\nContent-Length: 10\r\n\r\nshort", Some("0")),
+        (
+            b"HTTP/1.1 205 Reset Content\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n0\r\n\r\n",
+            Some("0"),
+        ),
+        (b"HTTP/1.1 205 Reset Content\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\nart", Some("0")),
+        (b"HTTP/1.1 205 Reset Content\r\n\r\nshort", Some("0")),
+    ] {
+        let name = answer.escape_ascii();
+        let response = get(&scripted(&ca, answer, true).await).await.unwrap();
+        let told = response.headers().get("content-length").map(|length| length.to_str().unwrap().to_owned());
+        assert_eq!(told.as_deref(), length, "{name}");
+        assert!(!response.headers().contains_key("transfer-encoding"), "{name}");
+        assert_eq!(text(response).await, "", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_reason_is_printable_or_stays_behind() {
+    let ca = Ca::new();
+    for (answer, reason) in [
+        (&b"HTTP/1.1 200 Fine indeed\r\nContent-Length: 0\r\n\r\n"[..], Some(&b"Fine indeed"[..])),
+        (b"HTTP/1.1 200 Fine\tindeed\r\nContent-Length: 0\r\n\r\n", None),
+    ] {
+        let response = get(&scripted(&ca, answer, true).await).await.unwrap();
+        let told = response.extensions().get::<hyper::ext::ReasonPhrase>();
+        assert_eq!(told.map(hyper::ext::ReasonPhrase::as_bytes), reason, "{}", answer.escape_ascii());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_megabytes_pass_both_ways() {
     let ca = Ca::new();
