@@ -1,5 +1,7 @@
 //! The gate's side of what replicas share: what it asks for, what it tells, what it is told.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::route::Family;
@@ -13,9 +15,13 @@ impl Gate {
         self.shared.change(|core, _| core.ration(part));
     }
 
-    /// Nobody hands slots in for now: one gate, or all of them, go by `part` of their rate, without a burst.
-    pub fn fall_back(&self, key: Option<NodeKey>, part: f64) {
-        self.shared.change(|core, _| core.fall_back(Instant::now(), key, part));
+    /// Nobody hands slots in for now: one gate, or all of them, go by `part` of their rate, without a burst. Before that,
+    /// what anybody has booked goes out for so long.
+    pub fn fall_back(&self, key: Option<NodeKey>, part: f64, booked_for: Duration) {
+        self.shared.change(|core, _| {
+            let now = Instant::now();
+            core.fall_back(now, key, (now + booked_for, part));
+        });
     }
 
     /// Resolves when there may be something in [`Gate::wishes`] or [`Gate::news`].

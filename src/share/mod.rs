@@ -105,7 +105,7 @@ impl Share {
     pub fn new(settings: ShareSettings, gate: Gate, cache: Cache, clock: Clock) -> Self {
         let part = alone(settings.expected_replicas);
         gate.ration(part);
-        gate.fall_back(None, part);
+        gate.fall_back(None, part, Duration::ZERO);
         let me: String = uuid::Uuid::new_v4().as_simple().to_string().chars().take(16).collect();
         let pen = Pen { secret: settings.secret.clone(), me, number: AtomicU64::new(1) };
         let tally = Tally::new(settings.expected_replicas, part);
@@ -173,10 +173,11 @@ impl Shared {
         }
     }
 
-    /// Each replica goes by its part of what all had, and a little less: nobody sees the others now.
+    /// Each replica goes by its part of what all had, and a little less: nobody sees the others now. Some may have a whole
+    /// horizon in hand, and would send it beside the parts of those who have nothing.
     fn fall_back(&self) {
         let part = alone(self.tally.read().members);
-        self.gate.fall_back(None, part);
+        self.gate.fall_back(None, part, self.settings.horizon);
         self.tally.change(|state| (state.is_up, state.part) = (false, part));
     }
 }

@@ -199,7 +199,8 @@ impl<'a> Session<'a> {
                 }
                 if ended.is_none() {
                     // This bucket alone is out of order: its gate goes by its part of the rate.
-                    shared.gate.fall_back(Some(key), alone(shared.tally.read().members));
+                    let part = alone(shared.tally.read().members);
+                    shared.gate.fall_back(Some(key), part, shared.settings.horizon);
                     if key == NodeKey::Egress {
                         shared.tally.change(|state| state.is_up = false);
                     }

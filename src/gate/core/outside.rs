@@ -99,7 +99,8 @@ pub struct Booking {
 #[derive(Debug)]
 pub(super) struct Outside {
     part: f64,
-    is_alone: bool,
+    /// While nobody hands slots in: since when this process's own part of the rate holds.
+    alone_from: Option<Instant>,
     members: u32,
     wanting: BTreeSet<NodeKey>,
     news: VecDeque<News>,
@@ -128,8 +129,8 @@ impl Outside {
     /// Makes a new gate one of those whose tokens come from outside.
     pub(super) fn adopt(&self, now: Instant, node: &mut Node) {
         node.ration(self.part, NARROW_LAPSE);
-        if self.is_alone {
-            node.fall_back(now, self.part);
+        if let Some(from) = self.alone_from {
+            node.fall_back(now, from, self.part);
         }
     }
 
@@ -148,30 +149,32 @@ impl<W> Core<W> {
     pub fn ration(&mut self, part: f64) {
         let outside = self.outside.get_or_insert_with(|| Outside {
             part,
-            is_alone: false,
+            alone_from: None,
             members: 1,
             wanting: BTreeSet::new(),
             news: VecDeque::new(),
             granted_alone: 0,
             heard: 0,
         });
-        outside.is_alone = false;
+        outside.alone_from = None;
         self.egress.ration(part, WIDE_LAPSE);
         self.gates.values_mut().for_each(|gate| gate.ration(part, NARROW_LAPSE));
         self.lines.wake_all();
     }
 
-    /// Nobody hands slots in for now: `part` of the rate holds, of one gate or of all. Follow with [`Core::release`].
-    pub fn fall_back(&mut self, now: Instant, key: Option<NodeKey>, part: f64) {
+    /// Nobody hands slots in for now: `part` of the rate holds, of one gate or of all, but not before `from`, when all
+    /// that was booked has gone out. Follow with [`Core::release`].
+    pub fn fall_back(&mut self, now: Instant, key: Option<NodeKey>, (from, part): (Instant, f64)) {
         if let Some(key) = key {
             if let Some(gate) = self.node(key) {
-                gate.fall_back(now, part);
+                gate.fall_back(now, from, part);
             }
         } else if let Some(outside) = &mut self.outside {
-            (outside.is_alone, outside.part) = (true, part);
+            outside.part = part;
+            let from = *outside.alone_from.get_or_insert(from);
             outside.wanting.clear();
-            self.egress.fall_back(now, part);
-            self.gates.values_mut().for_each(|gate| gate.fall_back(now, part));
+            self.egress.fall_back(now, from, part);
+            self.gates.values_mut().for_each(|gate| gate.fall_back(now, from, part));
         }
         self.lines.wake_all();
     }

@@ -26,10 +26,18 @@ pub(super) struct Ration {
     taken: Option<Instant>,
     /// How much of the gate's rate is this process's, as last told.
     part: f64,
-    /// So long as nobody hands in any: a part of the rate, without a burst.
-    alone: Option<Bucket>,
+    /// So long as nobody hands in any.
+    alone: Option<Alone>,
     lapse_for: Duration,
     least_lapse: Duration,
+}
+
+/// A part of the rate, without a burst.
+#[derive(Debug, Clone)]
+struct Alone {
+    /// Until then what was booked goes out, here and elsewhere.
+    from: Instant,
+    bucket: Bucket,
 }
 
 /// When the next request may pass.
@@ -66,7 +74,7 @@ impl Ration {
             self.slots.pop_front();
         }
         let next_at = self.slots.front().copied();
-        match next_at.or_else(|| self.alone.as_ref().map(|bucket| bucket.next_at(now))) {
+        match next_at.or_else(|| self.alone.as_ref().map(|alone| alone.bucket.next_at(now))) {
             Some(at) if at <= now => Due::Now,
             Some(at) => Due::At(at),
             None => Due::Unbooked,
@@ -80,7 +88,7 @@ impl Ration {
             return Took::Slot;
         }
         match &mut self.alone {
-            Some(bucket) => {
+            Some(Alone { bucket, .. }) => {
                 // What a timer came late for is made up for: the part would otherwise never be had whole.
                 bucket.take(now.checked_sub(LATE).unwrap_or(now));
                 Took::Alone
@@ -94,8 +102,8 @@ impl Ration {
 
     /// A request that passed never left.
     pub(super) fn give_back(&mut self) {
-        if let Some(bucket) = &mut self.alone {
-            bucket.give_back();
+        if let Some(alone) = &mut self.alone {
+            alone.bucket.give_back();
         } else if self.owed > 0 {
             self.owed -= 1;
         } else if let Some(slot) = self.taken.take() {
@@ -148,17 +156,17 @@ impl Ration {
         self.set_rate(now, rate);
     }
 
-    /// Nobody hands slots in for now: after those in hand `part` of `rate` holds, without a burst.
-    pub(super) fn fall_back(&mut self, now: Instant, rate: Rate, part: f64) {
+    /// Nobody hands slots in for now: after those in hand, and not before `from`, `part` of `rate` holds, without a burst.
+    pub(super) fn fall_back(&mut self, now: Instant, from: Instant, (rate, part): (Rate, f64)) {
         self.part = part;
         self.owed = 0;
         if self.is_alone() {
             return self.set_rate(now, rate);
         }
-        let from = self.slots.back().copied().unwrap_or(now).max(now);
+        let from = self.slots.back().copied().unwrap_or(now).max(from);
         let mut bucket = Bucket::full(from, rate.times(part), 1);
         bucket.drain(from);
-        self.alone = Some(bucket);
+        self.alone = Some(Alone { from, bucket });
     }
 
     /// Slots are handed in again: from now on they are asked for.
@@ -169,8 +177,8 @@ impl Ration {
     /// The rate of the gate has changed.
     pub(super) fn set_rate(&mut self, now: Instant, rate: Rate) {
         let part = self.part;
-        if let Some(bucket) = &mut self.alone {
-            bucket.set_rate(now, rate.times(part));
+        if let Some(Alone { from, bucket }) = &mut self.alone {
+            bucket.set_rate(now.max(*from), rate.times(part));
         }
     }
 
@@ -182,7 +190,7 @@ impl Ration {
         }
         let booked = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let beyond = count.saturating_sub(booked);
-        if let Some(bucket) = &self.alone {
+        if let Some(Alone { bucket, .. }) = &self.alone {
             return bucket.time_for(now, beyond.max(1));
         }
         let last = self.slots.back().map_or(Duration::ZERO, |slot| slot.saturating_duration_since(now));
@@ -265,7 +273,7 @@ mod tests {
         let start = Instant::now();
         let mut ration = Ration::new(1.0, WIDE_LAPSE);
         handed(&mut ration, start, 2);
-        ration.fall_back(start, Rate::new(100.0).unwrap(), 0.2);
+        ration.fall_back(start, start, (Rate::new(100.0).unwrap(), 0.2));
         assert_eq!(ration.take(start), Took::Slot);
         assert_eq!(ration.take(start + MS * 10), Took::Slot);
         assert_eq!(ration.due(start + MS * 10), Due::At(start + MS * 60));
@@ -276,10 +284,52 @@ mod tests {
         assert_eq!(went.count(), 200 - 1);
         // Said again, it changes nothing: what is due stays due.
         let due = ration.due(start + MS * 10_010);
-        ration.fall_back(start + MS * 10_010, Rate::new(100.0).unwrap(), 0.2);
+        ration.fall_back(start + MS * 10_010, start, (Rate::new(100.0).unwrap(), 0.2));
         assert_eq!(ration.due(start + MS * 10_010), due);
         ration.resume();
         assert_eq!(ration.due(start + MS * 20_000), Due::Unbooked);
+    }
+
+    #[test]
+    fn all_together_never_have_more_than_the_rate_while_what_was_booked_runs_out() {
+        let (start, rate) = (Instant::now(), Rate::new(200.0).unwrap());
+        // Four processes have booked a horizon of 200 ms by turns, ten slots each, when the server goes.
+        let turns = (0..4_u32).map(|turn| {
+            let mut ration = Ration::new(0.25, WIDE_LAPSE);
+            let slots = (0..10).map(|slot| start + MS * 5 * (turn * 10 + slot));
+            ration.hand_in(slots, (MS * 5, 0.25));
+            ration.fall_back(start, start + MS * 200, (rate, 0.2));
+            ration
+        });
+        let mut rations: Vec<_> = turns.collect();
+        let mut passed = 0;
+        for step in 0..1000 {
+            let now = start + MS * step;
+            for ration in &mut rations {
+                while ration.due(now) == Due::Now {
+                    ration.take(now);
+                    passed += 1;
+                }
+            }
+            assert!(passed <= step / 5 + 1, "{passed} after {step} ms");
+        }
+        assert!(passed >= 40 + 800 * 200 * 8 / 10 / 1000 - 4, "{passed}");
+    }
+
+    #[test]
+    fn what_others_have_booked_goes_first_whatever_happens_meanwhile() {
+        let start = Instant::now();
+        let (rate, from) = (Rate::new(100.0).unwrap(), start + MS * 200);
+        let mut ration = Ration::new(1.0, WIDE_LAPSE);
+        ration.fall_back(start, from, (rate, 0.2));
+        assert_eq!(ration.due(start), Due::At(from + MS * 50));
+        ration.set_rate(start + MS * 10, rate.times(0.5));
+        assert_eq!(ration.due(start + MS * 10), Due::At(from + MS * 100));
+        ration.fall_back(start + MS * 20, from + MS * 20, (rate, 0.2));
+        assert_eq!(ration.due(start + MS * 20), Due::At(from + MS * 50));
+        handed(&mut ration, start, 30);
+        ration.fall_back(start, from, (rate, 0.2));
+        assert_eq!(ration.alone.unwrap().from, start + MS * 290);
     }
 
     #[test]

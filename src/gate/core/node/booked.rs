@@ -14,11 +14,11 @@ impl Node {
         self.ration.get_or_insert_with(|| Box::new(Ration::new(part, least_lapse))).resume();
     }
 
-    /// Nobody hands tokens in: `part` of the rate holds.
-    pub(in crate::gate::core) fn fall_back(&mut self, now: Instant, part: f64) {
+    /// Nobody hands tokens in: after `from` `part` of the rate holds.
+    pub(in crate::gate::core) fn fall_back(&mut self, now: Instant, from: Instant, part: f64) {
         let rate = self.estimate.rate();
         if let Some(ration) = &mut self.ration {
-            ration.fall_back(now, rate, part);
+            ration.fall_back(now, from, (rate, part));
         }
     }
 

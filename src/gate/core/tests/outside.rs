@@ -149,7 +149,7 @@ fn one_process_tries_a_gate_and_the_others_wait_for_it() {
 fn alone_it_goes_by_its_part_of_the_rate_which_does_not_grow() {
     let mut world = World::with(CoreSettings { pin: Rate::MAX, ..settings(10.0, 5) });
     world.core.ration(0.5);
-    world.core.fall_back(world.now, None, 0.2);
+    world.core.fall_back(world.now, None, (world.now, 0.2));
     (0..90).for_each(|who| world.join(who, SECOND * 1000).map(drop).unwrap());
     assert_eq!(world.goes(SECOND * 30).len(), 60);
     assert_eq!((world.core.granted_alone(), world.wishes()), (60, vec![]));
@@ -271,7 +271,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Alone => {
-                    world.core.fall_back(world.now, None, 0.4);
+                    world.core.fall_back(world.now, None, (world.now, 0.4));
                     is_alone = true;
                 }
                 Step::Answer(is_accepted) => {
