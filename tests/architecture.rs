@@ -22,7 +22,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper", &["admin", "body", "console", "demo", "doctor", "server", "sim", "upstream"]),
     ("hyper_util", &["admin", "console", "demo", "doctor", "server", "sim", "upstream"]),
     ("itoa", &["app"]),
-    ("mimalloc", &["main"]),
     ("moka", &["cache"]),
     ("prometheus", &["metrics"]),
     ("rcgen", &["server", "sim"]),

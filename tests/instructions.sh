@@ -5,8 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --quiet --locked --profile count --bench path
-bench=$(cargo build --quiet --locked --profile count --bench path --message-format json |
+bench=$(cargo build --quiet --locked --profile count --bench path --message-format json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*path-[^"]*\)".*/\1/p')
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
