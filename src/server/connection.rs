@@ -95,7 +95,7 @@ impl Connection {
         let stream = loop {
             tokio::select! {
                 biased;
-                () = stream.begun() => {}
+                begun = stream.begun() => if begun.is_err() { break stream },
                 next = ending.next() => match next {
                     Next::Drop => return,
                     Next::Finish => break stream,

@@ -42,16 +42,33 @@ impl<S> Strict<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Strict<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Strict<S> {
     /// Waits for the first bytes of the next request, or until the client has left: that is read again by whoever reads.
+    ///
+    /// # Errors
+    /// What broke the connection: it is not said twice, so nobody may read again.
     ///
     /// # Drop
     /// Loses nothing: what has come is held for the next read.
-    pub(super) async fn begun(&mut self) {
-        poll_fn(|cx| if self.ahead.is_empty() { self.poll_ahead(cx).map(drop) } else { Poll::Ready(()) })
-            .await;
+    pub(super) async fn begun(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            if !self.ahead.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let read = self.poll_ahead(cx)?;
+            // What TLS answers by itself, such as a refused renegotiation, nobody else would send.
+            if read.is_pending()
+                && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+            {
+                flushed?;
+            }
+            read.map(|_bytes| Ok(()))
+        })
+        .await
     }
+}
 
+impl<S: AsyncRead + Unpin> Strict<S> {
     /// Reads a few bytes that nobody may see yet; tells how many, none of which at the end.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut space = [MaybeUninit::uninit(); READ_BYTES];
