@@ -15,6 +15,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("crc32fast", &["cache"]),
     ("flate2", &["cache", "rewrite", "sim"]),
+    ("futures_util", &["server"]),
     ("governor", &["gate"]),
     ("h2", &["upstream"]),
     ("humantime", &["app"]),

@@ -1,9 +1,11 @@
 //! One connection from accept to close: handshake, HTTP/1 or HTTP/2, the deadlines of each phase, goodbye.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
@@ -20,6 +22,7 @@ use super::activity::{Activity, Reads, Unread, Watched};
 use super::drain::Drain;
 use super::ending::{Asks, Ending, Next};
 use super::exchange::{Left, Outgoing, Returned};
+use super::gathered::Gathered;
 use super::handshake::HandshakeFailure;
 use super::pace::{Pace, paced};
 use super::streams::Streams;
@@ -118,7 +121,8 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let settings = &self.settings;
-        let streams = Streams::new(self.shared.clone(), self.settings.clone());
+        let streams = Streams::new(self.settings.clone());
+        let mut running = streams.run(self.shared.clone());
         let mut builder = http2::Builder::new(streams.clone());
         builder
             .timer(TokioTimer::new())
@@ -132,20 +136,27 @@ impl Connection {
         let service = service_fn(|request| {
             self.answer(request, Scheme::Https, activity.clone(), Some(streams.clone()))
         });
-        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+        activity.may_rest(settings.rest_after);
+        let stream = Gathered::new(stream);
+        let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream.clone()), service));
         let mut ending = Ending::new(&self.drain, &activity, Asks::Once);
         loop {
+            let served = poll_fn(|cx| {
+                let served = connection.as_mut().poll(cx);
+                running.poll(cx);
+                let sent = stream.send(cx);
+                if served.is_ready() || sent.is_err() { Poll::Ready(()) } else { Poll::Pending }
+            });
             tokio::select! {
                 biased;
-                _ = &mut connection => break,
+                () = served => return,
                 next = ending.next() => match next {
-                    Next::Drop => break,
+                    Next::Drop => return,
                     Next::Finish => connection.as_mut().graceful_shutdown(),
-                    Next::Rest => {}
+                    Next::Rest => stream.rest(),
                 }
             }
         }
-        streams.abort();
     }
 
     fn answer(

@@ -1,7 +1,7 @@
 //! One request and its answer: the bodies that know whether the other side still reads or sends.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -155,7 +155,8 @@ impl Outgoing {
     }
 
     fn next_piece(&mut self) -> Bytes {
-        let length = self.rest.len().min(PIECE_BYTES);
+        let most = if self.connection.is_some() { H2_PIECE_BYTES } else { PIECE_BYTES };
+        let length = self.rest.len().min(most);
         self.rest.split_to(length)
     }
 
@@ -287,7 +288,7 @@ fn note_handed(at: impl FnOnce() -> Option<Instant>) {
 
 /// Runs the task of an HTTP/2 stream; gives it up when its client takes nothing for `limit`.
 pub(super) async fn unless_stalled(stream: impl Future<Output = ()>, limit: Duration) {
-    let mut stream = Box::pin(stream);
+    let mut stream = pin!(stream);
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let watched = std::future::poll_fn(move |cx| {
         if stream.as_mut().poll(cx).is_ready() {
@@ -312,3 +313,5 @@ pub(super) async fn unless_stalled(stream: impl Future<Output = ()>, limit: Dura
 const FINISH_WITHIN: Duration = Duration::from_millis(250);
 /// What a client must take within the stall timeout.
 const PIECE_BYTES: usize = 64 * 1024;
+/// With the nine bytes of its frame's head it fills one TLS record (RFC 9113 §4.1, RFC 8446 §5.1).
+const H2_PIECE_BYTES: usize = 16 * 1024 - 9;

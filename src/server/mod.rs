@@ -8,6 +8,7 @@ pub mod drain;
 mod ending;
 mod exchange;
 mod fault;
+mod gathered;
 mod handshake;
 mod pace;
 mod pem;
@@ -228,8 +229,12 @@ impl Server {
 impl Shared {
     fn note(&self, ended: &Result<(), JoinError>) {
         if ended.as_ref().is_err_and(JoinError::is_panic) {
-            self.panics.fetch_add(1, Ordering::Relaxed);
+            self.panicked();
         }
+    }
+
+    fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,47 +1,66 @@
-//! Decides how long the tasks of HTTP/2 streams live, and what becomes of a body that nobody reads.
+//! Decides who drives the streams of an HTTP/2 connection, how long they live, and what becomes of a body that nobody reads.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
+use futures_util::future::CatchUnwind;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::rt::Executor;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::exchange::{discard, unless_stalled};
 use super::{ServerSettings, Shared};
 use crate::body::Body;
 
-/// The tasks of a connection's HTTP/2 streams; they end with their stream, at the latest with the connection.
+/// Where hyper leaves the streams that a client has opened. Cloning shares it.
 #[derive(Clone)]
 pub(super) struct Streams {
-    tasks: Arc<Mutex<JoinSet<()>>>,
-    shared: Arc<Shared>,
+    opened: Arc<Mutex<Vec<Stream>>>,
     settings: Arc<ServerSettings>,
 }
 
+type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The streams of one connection, driven by the connection's own task (decision 0022): what a client asks for at once is
+/// answered at once, and leaves in one piece.
+///
+/// # Drop
+/// Ends them all.
+pub(super) struct Running {
+    streams: Streams,
+    shared: Arc<Shared>,
+    running: FuturesUnordered<CatchUnwind<AssertUnwindSafe<Stream>>>,
+}
+
 impl Streams {
-    pub(super) fn new(shared: Arc<Shared>, settings: Arc<ServerSettings>) -> Self {
-        Self { tasks: Arc::default(), shared, settings }
+    pub(super) fn new(settings: Arc<ServerSettings>) -> Self {
+        Self { opened: Arc::default(), settings }
     }
 
-    pub(super) fn abort(&self) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    /// To be polled beside the connection.
+    pub(super) fn run(&self, shared: Arc<Shared>) -> Running {
+        Running { streams: self.clone(), shared, running: FuturesUnordered::new() }
     }
 
-    /// Reads on after an early answer: clients (curl 7.88) take the reset that would follow for a failure.
+    /// Reads and forgets what is left of a body that was answered early, within the bounds of lingering.
     pub(super) fn discard(&self, mut body: Body) {
         let (limit, within) = (self.settings.max_linger_bytes, self.settings.linger_timeout);
-        self.spawn(async move {
+        self.open(async move {
             // Whatever is left when the time is over is reset when the body is dropped.
             drop(timeout(within, discard(&mut body, limit)).await);
         });
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(ended) = tasks.try_join_next() {
-            self.shared.note(&ended);
-        }
-        tasks.spawn(task);
+    fn open(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+    }
+
+    fn take(&self) -> Vec<Stream> {
+        std::mem::take(&mut self.opened.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -50,6 +69,29 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.spawn(unless_stalled(stream, self.settings.write_stall_timeout));
+        self.open(unless_stalled(stream, self.settings.write_stall_timeout));
+    }
+}
+
+impl Running {
+    /// Goes on with every stream that can, those just opened too. A stream that panics is lost, and counted.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let opened = self.streams.take();
+            let are_new = !opened.is_empty();
+            self.running.extend(opened.into_iter().map(|stream| AssertUnwindSafe(stream).catch_unwind()));
+            while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
+                self.note(&ended);
+            }
+            if !are_new {
+                return;
+            }
+        }
+    }
+
+    fn note(&self, ended: &Result<(), Box<dyn Any + Send>>) {
+        if ended.is_err() {
+            self.shared.panicked();
+        }
     }
 }

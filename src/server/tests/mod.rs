@@ -3,6 +3,7 @@
 mod bounds;
 mod ca;
 mod deadlines;
+mod gathered;
 mod goodbye;
 mod leaving;
 mod protocols;
