@@ -156,9 +156,9 @@ fn rooms_alone(criterion: &mut Criterion) {
     let find = |head: &Parts| proxy.router.find(Scheme::Https, head).unwrap();
     let (route, other) = (find(&hit), find(&pass_through));
     let pass = proxy.doorman.admit(&hit.headers).unwrap();
-    let patience = Duration::from_secs(1);
+    let patience = || Duration::from_secs(1);
     let lookup =
-        |route, head| runtime.block_on(proxy.cache.lookup(route, &pass, (head, Carries::Nothing), patience));
+        |route, head| runtime.block_on(proxy.cache.lookup(route, &pass, (head, Carries::Nothing), &patience));
     let mut group = criterion.benchmark_group("rooms");
     group.bench_function("route", |bencher| bencher.iter(|| find(black_box(&hit))));
     group.bench_function("admit", |bencher| bencher.iter(|| proxy.doorman.admit(black_box(&hit.headers))));

@@ -87,15 +87,15 @@ impl<T: Transport> Proxy<T> {
         let pass = self.doorman.admit(&head.headers)?;
         trail.admitted(&pass);
         self.guard.admit()?;
-        let patience = self.gate.patience(&pass, &route, head);
+        let patience = || self.gate.patience(&pass, &route, head);
         let carries = if body.is_end_stream() { Carries::Nothing } else { Carries::Body };
-        let response = match self.cache.lookup(&route, &pass, (head, carries), patience).await {
+        let response = match self.cache.lookup(&route, &pass, (head, carries), &patience).await {
             Lookup::Ready(response, note) => trail.noted(response, note),
             Lookup::Stale(response, note, slot) => {
                 self.refresh(&route, head, slot);
                 trail.noted(response, note)
             }
-            Lookup::Prove(slot) => Box::pin(self.prove(trail, &route, head, slot, patience)).await?,
+            Lookup::Prove(slot) => Box::pin(self.prove(trail, &route, head, slot, patience())).await?,
             Lookup::Fetch(slot) => {
                 let body = self.rewriter.request_body(&route, head, body);
                 let declared = body.size_hint().exact();

@@ -140,12 +140,13 @@ impl World {
 
     async fn look(&self, head: &Parts, pass: &Pass) -> Look {
         let asked = (head, Carries::Nothing);
-        let (response, note, slot) = match self.cache.lookup(&self.route, pass, asked, Duration::ZERO).await {
-            Lookup::Fetch(slot) | Lookup::Prove(slot) => (None, None, Some(slot)),
-            Lookup::Ready(response, note) => (Some(response), Some(note), None),
-            Lookup::Stale(response, note, slot) => (Some(response), Some(note), Some(slot)),
-            Lookup::Unanswerable => (None, None, None),
-        };
+        let (response, note, slot) =
+            match self.cache.lookup(&self.route, pass, asked, &|| Duration::ZERO).await {
+                Lookup::Fetch(slot) | Lookup::Prove(slot) => (None, None, Some(slot)),
+                Lookup::Ready(response, note) => (Some(response), Some(note), None),
+                Lookup::Stale(response, note, slot) => (Some(response), Some(note), Some(slot)),
+                Lookup::Unanswerable => (None, None, None),
+            };
         let left = match note {
             Some(Note::Hit(left)) => Some(left).filter(|left| !left.is_zero()),
             _ => None,

@@ -47,7 +47,7 @@ pub(super) fn ask(head: &Parts) -> Ask {
         takes_kept: !wishes.no_cache && !max_age.is_zero(),
         max_age,
         stays_here: wishes.only_if_cached,
-        wants_whole: !SPECIAL.iter().any(|name| head.headers.contains_key(name)),
+        wants_whole: !head.headers.keys().any(|name| SPECIAL.contains(name)),
     })
 }
 

@@ -52,7 +52,7 @@ impl Shared {
         let mut slot = Slot::new(query.route, query.pass, why, Plan::Content(Box::new(plan)));
         loop {
             let proof = known.take().or_else(|| self.store.proof(&proof_key));
-            let proof = proof.filter(|proof| self.stands_for(proof, &proof_key, query.pass));
+            let proof = proof.filter(|proof| self.marks.uphold(&proof.standing));
             let fresh = proof.filter(|proof| takes_kept && !self.left(proof, query.manner.max_age).is_zero());
             let obtained = if query.head.method == Method::HEAD {
                 self.obtain_head(query, fresh.as_deref())
@@ -126,7 +126,7 @@ impl Shared {
             }
             _ => return Proved::Fetch(slot),
         }
-        let proof = self.yes(&slot, answer.headers(), asked_at);
+        let proof = self.yes(&slot.pass, plan, answer.headers(), asked_at);
         self.store.keep_proof(key, Arc::clone(&proof));
         // Others of this credential waited for the proof: now it is theirs, too.
         slot.proving = None;
@@ -157,7 +157,7 @@ impl Shared {
             slot.part();
             return (response, slot.note());
         }
-        let proof = self.yes(&slot, response.headers(), asked_at);
+        let proof = self.yes(&slot.pass, plan, response.headers(), asked_at);
         self.store.keep_proof(plan.proof.clone(), proof);
         slot.proving = None;
         if *method == Method::HEAD {
@@ -185,7 +185,7 @@ impl Shared {
                     return Obtained::Other;
                 }
                 match self.read(&whole, proof, query.head).await {
-                    Some(_) if !self.holds(proof, &key, query.pass) => return Obtained::Unproved,
+                    Some(_) if !self.holds(proof) => return Obtained::Unproved,
                     Some(response) => return Obtained::Kept(response),
                     None => is_unreadable = true,
                 }
@@ -213,7 +213,7 @@ impl Shared {
             match self.follow(query, slot, flight).await {
                 Followed::Again => {}
                 Followed::Alone => return Obtained::Fetch,
-                Followed::Flowing(_) if proof.is_some_and(|proof| !self.holds(proof, &key, query.pass)) => {
+                Followed::Flowing(_) if proof.is_some_and(|proof| !self.holds(proof)) => {
                     return Obtained::Unproved;
                 }
                 Followed::Flowing(flowing) => {
@@ -240,18 +240,9 @@ impl Shared {
 
     /// Whether a proof that a request has waited with is still good. One that was asked for this very use is, if every
     /// use asks.
-    fn holds(&self, proof: &Proof, key: &Key, pass: &Pass) -> bool {
+    fn holds(&self, proof: &Proof) -> bool {
         let ttl = self.settings.proof_ttl;
-        (ttl.is_zero() || !self.left(proof, Duration::MAX).is_zero()) && self.stands_for(proof, key, pass)
-    }
-
-    /// Whether nothing has taken it back: a 401 to the credential, a no to this attachment, a deletion, a purge.
-    fn stands_for(&self, proof: &Proof, key: &Key, pass: &Pass) -> bool {
-        let credential = pass.credential();
-        self.content_stands(proof.epoch, key)
-            && [Subject::Access(credential, key.target()), Subject::Credential(credential)]
-                .into_iter()
-                .all(|subject| self.marks.stands(proof.epoch, subject))
+        (ttl.is_zero() || !self.left(proof, Duration::MAX).is_zero()) && self.marks.uphold(&proof.standing)
     }
 
     /// How much longer a proof is good for a client that takes answers of `max_age`; zero if it is not.
@@ -290,14 +281,20 @@ impl Shared {
     }
 
     /// The API's yes to this request. It counts from the question: nobody knows when in between the API decided.
-    fn yes(&self, slot: &Slot, headers: &HeaderMap, asked_at: Instant) -> Arc<Proof> {
-        let epoch = match &slot.plan {
-            Plan::Content(plan) => plan.epoch,
-            Plan::Pass | Plan::Standard(_) | Plan::Write(_) => self.marks.now(),
-        };
+    /// It ends with a no to this attachment, a 401 to the credential, a deletion, a purge.
+    fn yes(&self, pass: &Pass, plan: &ContentPlan, headers: &HeaderMap, asked_at: Instant) -> Arc<Proof> {
+        let (target, credential) = (plan.proof.target(), pass.credential());
+        let message = message_of(target);
+        let subjects = [
+            Subject::Target(target),
+            message.as_deref().map_or(Subject::Target(target), Subject::Message),
+            Subject::Access(credential, target),
+            Subject::Credential(credential),
+        ];
+        let standing = self.marks.standing(plan.epoch, subjects);
         let extent = Extent::Whole(stated_length(headers));
-        let stored = rules::keep_under_proof(headers.clone(), extent, asked_at);
-        Arc::new(Proof { tenant: slot.pass.tenant(), stored, proved_at: asked_at, epoch })
+        let stored = rules::keep_under_proof(headers, extent, asked_at);
+        Arc::new(Proof { tenant: pass.tenant(), stored, proved_at: asked_at, standing })
     }
 
     /// The API's no takes back an earlier yes; a lost content goes altogether. A stranger's 404 says nothing about it.

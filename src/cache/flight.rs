@@ -29,7 +29,7 @@ pub(super) struct Flights {
 
 #[derive(Default)]
 struct Shared {
-    under_way: Mutex<HashMap<Wanted, Flight>>,
+    under_way: Mutex<HashMap<Arc<Wanted>, Flight>>,
     next_id: AtomicU64,
 }
 
@@ -89,7 +89,7 @@ impl std::fmt::Debug for Flowing {
 /// each other.
 pub(super) struct Lead {
     flights: Flights,
-    wanted: Wanted,
+    wanted: Arc<Wanted>,
     id: u64,
     stage: watch::Sender<Stage>,
 }
@@ -122,11 +122,12 @@ impl Flights {
         }
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, stage) = watch::channel(Stage::Asking);
-        under_way.insert(wanted.clone(), Flight { id, epoch, credential, stage });
+        let wanted = Arc::new(wanted);
+        under_way.insert(Arc::clone(&wanted), Flight { id, epoch, credential, stage });
         Err(Lead { flights: self.clone(), wanted, id, stage: sender })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Wanted, Flight>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Wanted>, Flight>> {
         self.shared.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,13 @@
 //! Decides what makes two requests the same: the only file in which a cache key is built (decision 0006).
 
+use std::sync::Arc;
+
 use crate::admit::Pass;
 use crate::route::{Kind, Route};
 use crate::words::CredentialId;
 
 /// Canonical path and verbatim query.
-pub(super) type Target = Box<str>;
+pub(super) type Target = Arc<str>;
 
 /// Under what something is kept: method-independent, typed, never a joined string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

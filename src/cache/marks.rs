@@ -58,6 +58,12 @@ struct Agreed {
     telling: Telling,
 }
 
+/// Where the marks of some subjects would be, found once: to hash them costs more than to look.
+pub(super) struct Standing<const N: usize> {
+    epoch: Epoch,
+    voids: [Void; N],
+}
+
 impl std::fmt::Debug for Marks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Marks(at {})", self.clock.load(Ordering::Relaxed))
@@ -127,12 +133,26 @@ impl Marks {
 
     /// Whether what began at `epoch` still stands, as far as `subject` goes.
     pub(super) fn stands(&self, epoch: Epoch, subject: Subject<'_>) -> bool {
+        self.is_unmarked(epoch, self.void(subject))
+    }
+
+    /// What `subjects` say of something that was begun at `epoch`, to be looked at often.
+    pub(super) fn standing<const N: usize>(&self, epoch: Epoch, subjects: [Subject<'_>; N]) -> Standing<N> {
+        Standing { epoch, voids: subjects.map(|subject| self.void(subject)) }
+    }
+
+    /// Whether nothing it stands on was marked since.
+    pub(super) fn uphold<const N: usize>(&self, standing: &Standing<N>) -> bool {
+        standing.voids.iter().all(|void| self.is_unmarked(standing.epoch, *void))
+    }
+
+    fn is_unmarked(&self, epoch: Epoch, void: Void) -> bool {
         if let Sorting::Agreed(agreed) = &self.sorting
             && agreed.doubted.load(Ordering::SeqCst) >= epoch.0
         {
             return false;
         }
-        self.slot(self.void(subject)).is_none_or(|slot| slot.load(Ordering::SeqCst) < epoch.0)
+        self.slot(void).is_none_or(|slot| slot.load(Ordering::SeqCst) < epoch.0)
     }
 
     fn void(&self, subject: Subject<'_>) -> Void {

@@ -165,6 +165,9 @@ struct Shared {
     budget: Budget,
 }
 
+/// How long a request may wait for what another one fetches.
+pub type Patience<'a> = &'a (dyn Fn() -> Duration + Sync);
+
 /// A read, and how long it may wait for the answer to another one.
 struct Query<'a> {
     route: &'a Route,
@@ -172,7 +175,7 @@ struct Query<'a> {
     head: &'a Parts,
     manner: Manner,
     began_at: Instant,
-    patience: Duration,
+    patience: Patience<'a>,
     /// Before that.
     spent: Duration,
 }
@@ -209,7 +212,7 @@ impl Cache {
     }
 
     /// Decides whether the request can be answered from what is kept, or from what another request is fetching:
-    /// for that it waits at most `patience`.
+    /// for that it waits at most `patience`, which is asked for only then.
     ///
     /// # Drop
     /// Dropping the future changes nothing.
@@ -218,7 +221,7 @@ impl Cache {
         route: &Route,
         pass: &Pass,
         (head, carries): (&Parts, Carries),
-        patience: Duration,
+        patience: Patience<'_>,
     ) -> Lookup {
         let shared = &self.shared;
         let ask = match (shared.settings.mode, route.rule(), carries) {
@@ -275,7 +278,8 @@ impl Cache {
         // The proof is as fresh as any client can ask for.
         let manner = Manner { takes_kept: true, ..manner };
         let spent = slot.spent();
-        let query = Query { route, pass: &pass, head, manner, began_at, patience, spent };
+        let patience = || patience;
+        let query = Query { route, pass: &pass, head, manner, began_at, patience: &patience, spent };
         self.shared.prove_content(&query, slot, answer, asked_at).await
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::words::TenantId;
 
 use super::key::Key;
-use super::marks::Epoch;
+use super::marks::{Epoch, Standing};
 use super::rules::Stored;
 
 /// The bytes of an attachment, and the fields that tell whether others are the same.
@@ -28,7 +28,8 @@ pub(super) struct Proof {
     /// The head of that answer, as the API wrote it for this credential.
     pub(super) stored: Stored,
     pub(super) proved_at: Instant,
-    pub(super) epoch: Epoch,
+    /// Its attachment, the message of that, the credential, and what the API says of both.
+    pub(super) standing: Standing<4>,
 }
 
 /// One stored answer.

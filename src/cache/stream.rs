@@ -69,7 +69,7 @@ impl Shared {
     /// Waits for the answer of a flight for as long as the query may still wait.
     pub(super) async fn follow(&self, query: &Query<'_>, slot: &mut Slot, flight: Flight) -> Followed {
         let waited = self.clock.now().saturating_duration_since(query.began_at);
-        let left = query.patience.saturating_sub(waited);
+        let left = (query.patience)().saturating_sub(waited);
         let followed = tokio::time::timeout(left, flight.follow()).await;
         slot.spent = query.spent + self.clock.now().saturating_duration_since(query.began_at);
         followed.unwrap_or(Followed::Alone)

@@ -42,7 +42,7 @@ async fn ask(config: &Config) -> Result<(Response<Body>, SystemTime), Finding> {
     let route = rooms.router.find(Scheme::Https, &head).map_err(unasked)?;
     let pass = rooms.doorman.admit(&head.headers).map_err(unasked)?;
     let Lookup::Fetch(slot) =
-        rooms.cache.lookup(&route, &pass, (&head, Carries::Nothing), Duration::ZERO).await
+        rooms.cache.lookup(&route, &pass, (&head, Carries::Nothing), &|| Duration::ZERO).await
     else {
         return Err(unasked("answered without a call"));
     };

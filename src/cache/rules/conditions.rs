@@ -23,7 +23,8 @@ pub(super) enum Outcome {
 pub(super) fn evaluate(stored: &Stored, request: &Parts) -> Outcome {
     let asked = &request.headers;
     let is_read = request.method == Method::GET || request.method == Method::HEAD;
-    if !stored.status.is_success() || !is_read {
+    let has_conditions = asked.keys().any(|name| CONDITIONS.contains(name));
+    if !stored.status.is_success() || !is_read || !has_conditions {
         return Outcome::Proceed;
     }
     let changed = date::field(&stored.headers, &header::LAST_MODIFIED);
@@ -48,6 +49,10 @@ pub(super) fn evaluate(stored: &Stored, request: &Parts) -> Outcome {
     }
     Outcome::Proceed
 }
+
+/// All but If-Range, which asks for nothing by itself.
+const CONDITIONS: [HeaderName; 4] =
+    [header::IF_MATCH, header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
 
 /// Whether a range may be served: there is no If-Range, or it names exactly what is stored (RFC 9110 §13.1.5).
 pub(super) fn allows_range(stored: &Stored, request: &Parts) -> bool {

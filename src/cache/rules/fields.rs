@@ -58,7 +58,8 @@ pub(super) fn dated(headers: &HeaderMap) -> Option<SystemTime> {
     date::field(headers, &header::DATE)
 }
 
-fn without_connection(headers: &HeaderMap) -> HeaderMap {
+/// All but those that concern the connection they came with.
+pub(super) fn without_connection(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     for option in list::of(headers, &header::CONNECTION) {
         if let Ok(name) = HeaderName::from_bytes(option) {

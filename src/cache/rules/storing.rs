@@ -77,10 +77,10 @@ pub(in crate::cache) fn keep_for(
 }
 
 /// A 200 whose use another rule decides, such as a content under a tenant's proof: so that it can be answered from.
-pub(in crate::cache) fn keep_under_proof(headers: HeaderMap, extent: Extent, proved_at: Instant) -> Stored {
+pub(in crate::cache) fn keep_under_proof(headers: &HeaderMap, extent: Extent, proved_at: Instant) -> Stored {
     Stored {
         status: StatusCode::OK,
-        headers: fields::owned(headers),
+        headers: fields::owned(fields::without_connection(headers)),
         extent,
         terms: ruled(Duration::ZERO, Duration::ZERO),
         received_at: proved_at,

@@ -12,6 +12,9 @@ pub(super) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-ca
 
 /// What the targeted field says; none if it is absent, empty or invalid, a directive of the wrong type included.
 pub(super) fn directives(headers: &HeaderMap) -> Option<Directives> {
+    if !headers.contains_key(CDN_CACHE_CONTROL) {
+        return None;
+    }
     let lines: Vec<_> = headers.get_all(CDN_CACHE_CONTROL).iter().map(http::HeaderValue::as_bytes).collect();
     let dictionary: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
     if dictionary.is_empty() {

@@ -129,7 +129,7 @@ async fn is_shared(
         let head = head("GET", PAGE, fields);
         let pass = Doorman::new(b"key", &[], crate::admit::Admittance::Any).admit(&head.headers).unwrap();
         let route = world.route(&head);
-        let found = world.cache.lookup(&route, &pass, (&head, Carries::Nothing), SECOND).await;
+        let found = world.cache.lookup(&route, &pass, (&head, Carries::Nothing), &|| SECOND).await;
         Asked { route, head, found }
     };
     let asked = ask(first).await;
@@ -176,7 +176,7 @@ async fn a_body_that_no_field_announces_is_in_no_key() {
         let world = World::new(settings(), kind);
         let head = head("GET", CONTENT, &[]);
         let pass = Pass::for_tests(1);
-        let found = world.cache.lookup(&world.route(&head), &pass, (&head, Carries::Body), SECOND).await;
+        let found = world.cache.lookup(&world.route(&head), &pass, (&head, Carries::Body), &|| SECOND).await;
         let Lookup::Fetch(slot) = found else { panic!("{found:?}") };
         assert_eq!(slot.note(), Note::Forwarded(Why::Bypass, Stored::No));
     }

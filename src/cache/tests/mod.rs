@@ -106,7 +106,7 @@ impl World {
         head.headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         let pass = Doorman::new(b"key", &[], crate::admit::Admittance::Any).admit(&head.headers).unwrap();
         let route = self.route(&head);
-        let found = self.cache.lookup(&route, &pass, (&head, Carries::Nothing), SECOND * 25).await;
+        let found = self.cache.lookup(&route, &pass, (&head, Carries::Nothing), &|| SECOND * 25).await;
         Asked { route, head, found }
     }
 

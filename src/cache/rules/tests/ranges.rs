@@ -70,7 +70,7 @@ fn ranges_mean_nothing_to_heads_errors_and_the_unmeasured() {
     let seen = world.ask("HEAD", "Range: bytes=0-1", &fresh);
     assert_eq!((seen.status.as_u16(), seen.field("content-length")), (200, "11"));
 
-    let filling = keep_under_proof(world.fields(""), Extent::Whole(None), world.now());
+    let filling = keep_under_proof(&world.fields(""), Extent::Whole(None), world.now());
     let reply = answer(&filling, &world.request("GET", "Range: bytes=0-1"), world.now());
     assert_eq!((reply.status.as_u16(), reply.content), (200, Content::Whole));
 }
@@ -79,7 +79,7 @@ fn ranges_mean_nothing_to_heads_errors_and_the_unmeasured() {
 fn a_content_under_proof_is_answered_from() {
     let mut world = World::new();
     let headers = world.fields("Cache-Control: no-cache\nContent-Length: 11\nContent-Type: image/png");
-    let kept = keep_under_proof(headers, Extent::Whole(Some(11)), world.now());
+    let kept = keep_under_proof(&headers, Extent::Whole(Some(11)), world.now());
     world.wait(7);
     let reply = answer(&kept, &world.request("GET", "Range: bytes=2-3"), world.now());
     assert_eq!((reply.status.as_u16(), reply.content), (206, Content::Slice(2..4)));
