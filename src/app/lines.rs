@@ -36,40 +36,43 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        line.write_str("{\"timestamp\":\"")?;
-        write!(line, "{}", format_rfc3339_micros(self.now()))?;
-        line.write_str("\",\"level\":\"")?;
-        line.write_str(event.metadata().level().as_str())?;
-        line.write_char('"')?;
-        let mut fields = Fields { line: &mut line, result: Ok(()) };
+        // The writer is a trait object: each small piece would go through a table of functions.
+        let mut text = String::with_capacity(USUAL_BYTES);
+        text.push_str("{\"timestamp\":\"");
+        write!(text, "{}", format_rfc3339_micros(self.now()))?;
+        text.push_str("\",\"level\":\"");
+        text.push_str(event.metadata().level().as_str());
+        text.push('"');
+        let mut fields = Fields { line: &mut text, result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
-        line.write_str("}\n")
+        text.push_str("}\n");
+        line.write_str(&text)
     }
 }
 
 /// Writes each field that it is shown, until one cannot be written.
-struct Fields<'a, 'line> {
-    line: &'a mut Writer<'line>,
+struct Fields<'a> {
+    line: &'a mut String,
     result: fmt::Result,
 }
 
-impl Fields<'_, '_> {
-    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut String) -> fmt::Result) {
         if self.result.is_ok() {
             self.result = self.try_put(field, value);
         }
     }
 
     /// Names are words of the program: none needs escaping.
-    fn try_put(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) -> fmt::Result {
-        self.line.write_str(",\"")?;
-        self.line.write_str(field.name())?;
-        self.line.write_str("\":")?;
+    fn try_put(&mut self, field: &Field, value: impl FnOnce(&mut String) -> fmt::Result) -> fmt::Result {
+        self.line.push_str(",\"");
+        self.line.push_str(field.name());
+        self.line.push_str("\":");
         value(self.line)
     }
 
-    fn put_text(&mut self, field: &Field, text: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result) {
+    fn put_text(&mut self, field: &Field, text: impl FnOnce(&mut Escaped<'_>) -> fmt::Result) {
         self.put(field, |line| {
             line.write_char('"')?;
             text(&mut Escaped(line))?;
@@ -78,7 +81,7 @@ impl Fields<'_, '_> {
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields<'_> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, |line| line.write_str(if value { "true" } else { "false" }));
     }
@@ -110,9 +113,9 @@ impl Visit for Fields<'_, '_> {
 }
 
 /// The inside of a JSON string (RFC 8259 §7).
-struct Escaped<'a, 'line>(&'a mut Writer<'line>);
+struct Escaped<'a>(&'a mut String);
 
-impl fmt::Write for Escaped<'_, '_> {
+impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
@@ -133,6 +136,9 @@ impl fmt::Write for Escaped<'_, '_> {
         self.0.write_str(rest)
     }
 }
+
+/// Of a request's line.
+const USUAL_BYTES: usize = 768;
 
 /// Of the year 9999: RFC 3339 knows no later one.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);

@@ -52,6 +52,9 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Removes what would have some servers answer another request than the one that was routed and keyed: bytes that tenants
 /// share may not depend on what no key knows.
 pub(super) fn remove_overrides(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| OVERRIDES.contains(name)) {
+        return;
+    }
     for name in OVERRIDES {
         headers.remove(name);
     }

@@ -16,9 +16,8 @@ pub(super) fn adopt(headers: &mut HeaderMap) -> String {
     let (first, second) = (sent.next(), sent.next());
     let known = first.filter(|_| second.is_none()).and_then(|value| trace_id(value.as_bytes()));
     known.unwrap_or_else(|| {
-        let line = begun();
+        let (trace, line) = begun();
         headers.remove(&TRACESTATE);
-        let trace = trace_id(line.as_bytes()).unwrap_or_default();
         // Digits and dashes always make a value.
         if let Ok(value) = HeaderValue::try_from(line) {
             headers.insert(TRACEPARENT, value);
@@ -27,14 +26,14 @@ pub(super) fn adopt(headers: &mut HeaderMap) -> String {
     })
 }
 
-/// A trace that begins here. Not sampled: nobody has asked for it.
-fn begun() -> String {
+/// The id of a trace that begins here, and its line. Not sampled: nobody has asked for it.
+fn begun() -> (String, String) {
     let (mut trace, mut span) = ([0; TRACE_DIGITS], [0; TRACE_DIGITS]);
     let trace = uuid::Uuid::new_v4().as_simple().encode_lower(&mut trace);
     let span = uuid::Uuid::new_v4().as_simple().encode_lower(&mut span);
     // The version's digit stands in the first half, so that is never zero.
     let span = span.get(..SPAN_DIGITS).unwrap_or_default();
-    ["00-", trace, "-", span, "-00"].concat()
+    (trace.to_owned(), ["00-", trace, "-", span, "-00"].concat())
 }
 
 /// The trace id; none if the value is malformed. A higher version may say more after the flags (§3.2.2).
