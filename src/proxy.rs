@@ -1,5 +1,6 @@
 //! The sentences: how a request is answered, and how an answer is fetched. Nothing else stands here.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -64,8 +65,12 @@ impl<T: Transport> Proxy<T> {
     pub async fn answer(self: &Arc<Self>, arrival: Arrival, request: Request<Body>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut trail = Trail::begin(Arc::clone(&self.metrics), &mut head);
-        let walk = self.gate.unless_over(self.walk(&mut trail, arrival, &head, body));
-        let response = match walk.await.unwrap_or_else(|refused| Err(refused.into())) {
+        let walked = {
+            // In its place: moved into another future, it would be copied for each request.
+            let walk = pin!(self.walk(&mut trail, arrival, &head, body));
+            self.gate.unless_over(walk).await
+        };
+        let response = match walked.unwrap_or_else(|refused| Err(refused.into())) {
             Ok(response) => response,
             Err(problem) => {
                 trail.refused(&problem);

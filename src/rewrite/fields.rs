@@ -4,9 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{CONNECTION, COOKIE, TE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -18,21 +16,21 @@ use crate::route::OVERRIDES;
 /// A field that everyone behind must see stays, listed or not: listing it is an attack (SECURITY 1, row 15).
 pub(super) fn strip(headers: &mut HeaderMap) {
     // One look at the names that are there costs less than looking for ten that are not.
-    if !headers.keys().any(is_hop_by_hop) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    if found.is_empty() {
         return;
     }
     let listed: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| !END_TO_END.contains(&name.as_str()))
         .collect();
-    for name in &listed {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
+    for name in listed.iter().chain(&found) {
         headers.remove(name);
     }
 }
 
+/// RFC 9110 §7.6.1 and what older texts and HTTP/2 upgrades add. `Trailer` passes: it announces what passes too.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -155,20 +153,6 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .filter_map(|member| member.split(|&byte| byte == b';').next())
         .map(<[u8]>::trim_ascii)
 }
-
-/// RFC 9110 §7.6.1 and what older texts and HTTP/2 upgrades add. `Trailer` passes: it announces what passes too.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Fields that `Connection` cannot make hop-by-hop.
 const END_TO_END: &[&str] = &[

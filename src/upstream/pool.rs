@@ -42,6 +42,8 @@ struct State {
     /// Bounded by the requests that open a connection: each stands here at most once.
     waiting: VecDeque<oneshot::Sender<Way>>,
     is_watched: bool,
+    /// Something has begun to rest since the last tick of the watch.
+    is_used: bool,
 }
 
 struct Resting {
@@ -220,14 +222,16 @@ impl Shared {
     }
 
     fn look_after(self: &Arc<Self>, state: &mut State) {
+        state.is_used = true;
         if !std::mem::replace(&mut state.is_watched, true) {
-            // Ends when nothing is kept any more, at the latest with the pool.
+            // Ends when nothing has been kept for a while, at the latest with the pool.
             spawn(watch(Arc::downgrade(self), self.rest_timeout.min(LOOK_EVERY)));
         }
     }
 
-    /// Ends what has rested too long, and drops what the upstream has ended. Whether anything is kept still.
-    fn look(&self, cx: &mut Context<'_>) -> bool {
+    /// Ends what has rested too long, and drops what the upstream has ended. Whether anything was kept since the last tick:
+    /// where all are in use, the next one rests soon.
+    fn look(&self, cx: &mut Context<'_>, is_tick: bool) -> bool {
         let mut ended = Vec::new();
         let mut state = self.lock();
         let now = self.clock.now();
@@ -240,7 +244,10 @@ impl Shared {
             }
         }
         state.common = state.common.take().filter(|common| self.is_kept(common, now));
-        state.is_watched = !state.resting.is_empty() || state.common.is_some();
+        if is_tick {
+            let is_used = std::mem::replace(&mut state.is_used, false);
+            state.is_watched = is_used || !state.resting.is_empty() || state.common.is_some();
+        }
         let is_watched = state.is_watched;
         drop(state);
         ended.into_iter().for_each(|resting| end(resting.single));
@@ -305,8 +312,11 @@ async fn watch(pool: Weak<Shared>, every: Duration) {
     let mut tick = interval(every.max(Duration::from_millis(1)));
     std::future::poll_fn(|cx| {
         let Some(pool) = pool.upgrade() else { return Poll::Ready(()) };
-        while tick.poll_tick(cx).is_ready() {}
-        if pool.look(cx) { Poll::Pending } else { Poll::Ready(()) }
+        let mut is_tick = false;
+        while tick.poll_tick(cx).is_ready() {
+            is_tick = true;
+        }
+        if pool.look(cx, is_tick) { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
 }

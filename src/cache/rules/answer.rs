@@ -10,6 +10,7 @@ use crate::body::Body;
 
 use super::conditions::{self, Outcome};
 use super::judge::wanted;
+use super::list;
 use super::ranges::{self, Piece, Wanted};
 use super::stored::{Extent, Stored};
 
@@ -68,7 +69,10 @@ pub(in crate::cache) fn answer(stored: &Stored, request: &Parts, now: Instant) -
             partial(headers, &piece)
         }
         (Extent::Whole(Some(length)), _) if may_have_body(stored.status) => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            let stated = list::single(&headers, &header::CONTENT_LENGTH).and_then(list::digits);
+            if stated != Some(length) {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
             Reply { status: stored.status, headers, content: Content::Whole }
         }
         _ => Reply { status: stored.status, headers, content: Content::Whole },

@@ -102,10 +102,14 @@ pub(super) fn store(
     if !allows_keeping(said, status) || said.private == Reach::All {
         return None;
     }
-    let terms = Terms::of(said, status, headers, timing.received_wall);
-    let is_explicit = explicit_lifetime(said, headers, timing.received_wall).is_some();
     let has_validator =
         [header::ETAG, header::LAST_MODIFIED].iter().any(|name| list::single(headers, name).is_some());
+    // What may not be used without asking, and cannot be asked about: most of what Webex sends.
+    if said.no_cache == Reach::All && !has_validator {
+        return None;
+    }
+    let terms = Terms::of(said, status, headers, timing.received_wall);
+    let is_explicit = explicit_lifetime(said, headers, timing.received_wall).is_some();
     let may_be_used = !terms.needs_proof
         && (terms.lifetime > Duration::ZERO
             || is_explicit && terms.stale_while_revalidate > Duration::ZERO
