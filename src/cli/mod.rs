@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use clap::{Args, Parser, Subcommand};
 
+use tokio::runtime::Builder;
 use tollgate::config;
 use tollgate::demo::{self, DemoSettings};
 use tollgate::doctor::{self, Finding};
@@ -174,7 +175,10 @@ fn hash_token() -> Ended {
 
 fn on_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Ended {
     descriptors::raise();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    // Where there is one processor, nobody could take work off its thread.
+    let is_alone = std::thread::available_parallelism().is_ok_and(|threads| threads.get() == 1);
+    let mut runtime = if is_alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let runtime = runtime.enable_all().build().map_err(failed)?;
     let done = runtime.block_on(work).map_err(failed);
     // A read that hangs, on a dead network file system say, must not keep the process from ending.
     runtime.shutdown_timeout(LEFT_BEHIND_FOR);

@@ -88,9 +88,11 @@ impl Connection {
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .max_headers(settings.max_fields)
             .max_header_size(settings.max_header_bytes)
             .max_buf_size(buffer_bytes);
+        if settings.max_fields > PARSED_FIELDS {
+            builder.max_headers(settings.max_fields);
+        }
         activity.may_rest(settings.rest_after);
         let mut stream = Strict::new(stream, buffer_bytes, activity.clone());
         let mut ending = Ending::new(&self.drain, &activity, Asks::Anew);
@@ -173,6 +175,10 @@ impl Connection {
             let version = request.version();
             if request.headers().len() > settings.max_fields {
                 let mut refused = Response::new(Outgoing::new(Body::empty(), in_progress));
+                if streams.is_none() {
+                    activity.set_unread(Unread::Rest);
+                    refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 // What hyper answers for HTTP/1 by itself: the handler never sees such a head.
                 *refused.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 return Ok(refused);
@@ -285,5 +291,7 @@ where
 
 /// Read and write buffer of a connection.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// So many fields hyper parses without being told; to tell it costs each request two arrays.
+const PARSED_FIELDS: usize = 100;
 /// What is thrown away at a time: thousands of connections may linger at once.
 const LINGER_BYTES: usize = 4 * 1024;
