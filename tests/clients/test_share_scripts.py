@@ -215,6 +215,19 @@ def test_only_a_gate_that_moves_is_told_to_the_others(bucket, clock):
     assert [one["data"] for one in messages if one] == ["0", "2", "opened"]
 
 
+def test_whoever_tries_a_gate_gets_no_second_slot_before_its_answer(bucket, clock):
+    bucket.acquire("a", 1)
+    bucket.report("shut", "a", SECOND)
+    clock += SECOND
+    assert bucket.acquire("a", 3, lease=2 * SECOND).phase == TRIES
+    clock += SECOND
+    for me in ("a", "b"):
+        answer = bucket.acquire(me, 3, lease=2 * SECOND)
+        assert (answer.phase, answer.k, answer.wait) == (OTHER_TRIES, 0, SECOND)
+    clock += SECOND
+    assert bucket.acquire("b", 3).phase == TRIES
+
+
 def test_one_of_many_waits_for_its_turn_by_one_call(bucket, clock):
     bucket.ceiling, bucket.burst = 10_000, 1
     bucket.acquire("replica-0", 0)

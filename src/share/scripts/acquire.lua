@@ -22,7 +22,7 @@
 --   6 weights   sum of their weights, of this one as given
 --   7 rate      in force (milli-requests a second)
 --   8 met       1 if the rate has met a limit
---   9 phase     0 open, 1 shut, 2 this replica tries the gate with the one slot it got, 3 another one tries it
+--   9 phase     0 open, 1 shut, 2 this replica tries the gate with the one slot it got, 3 it is being tried
 --  10 wait      with k = 0: when asking again can help (us)
 --  11 acquitted time since the gate was last found to have been shut for no reason (us), -1 if never
 --  12 fresh     1 if there was no such bucket: whoever knows of a shut gate should say so again. Its first slot is due one
@@ -131,7 +131,8 @@ local interval = math.ceil(1000000000 / s.rate)
 s.tat = math.min(s.tat, math.max(now, s.gate) + horizon + 60 * SECOND + 2 * (members + burst) * interval)
 
 if phase == 0 and s.half == 1 then
-  if s.owner ~= me and s.lease > now then
+  -- Its owner, too, waits for the answer to the one request that tries it.
+  if s.lease > now then
     phase, wait = 3, s.lease - now
   else
     phase = 3
