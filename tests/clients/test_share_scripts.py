@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from bucket import OPEN, OTHER_TRIES, SECOND, SHUT, TRIES, Bucket, Model, assert_within
+from fleet import jain
 from redis_servers import Clock, Redis, engines
 from world import wait_until
 
@@ -226,6 +227,23 @@ def test_whoever_tries_a_gate_gets_no_second_slot_before_its_answer(bucket, cloc
         assert (answer.phase, answer.k, answer.wait) == (OTHER_TRIES, 0, SECOND)
     clock += SECOND
     assert bucket.acquire("b", 3).phase == TRIES
+
+
+def test_parts_of_a_slot_are_given_as_often_as_they_are_large(bucket, clock):
+    # 20 slots in a horizon, of which the smaller two have two and a half.
+    weights = {"a": 20, "b": 10, "c": 5, "d": 5}
+    booked = {me: [] for me in weights}
+    served = dict.fromkeys(weights, 0)
+    for _ in range(60_000):
+        clock += 1009
+        for me, weight in weights.items():
+            due = [at for at in booked[me] if at <= clock.micros]
+            served[me] += len(due)
+            booked[me] = booked[me][len(due) :]
+            if not booked[me]:
+                booked[me] = [clock.micros + slot for slot in bucket.acquire(me, 100, weight=weight).slots()]
+    assert sum(served.values()) == pytest.approx(60 * 1.009 * bucket.ceiling / 1000, rel=0.01)
+    assert jain([served[me] / weight for me, weight in weights.items()]) > 0.995, served
 
 
 def test_one_of_many_waits_for_its_turn_by_one_call(bucket, clock):

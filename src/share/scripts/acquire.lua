@@ -150,7 +150,9 @@ elseif phase == 0 and want > 0 then
   end
   k = math.min(want, room)
   if weights > mine then
-    k = math.min(k, math.ceil(horizon / interval * mine / weights))
+    -- A part of a slot is given as often as it is large: always rounded up, small parts would be too large. Multiples of the
+    -- golden ratio spread evenly, whatever is booked at a time.
+    k = math.min(k, math.floor(horizon / interval * mine / weights + s.sent * 0.6180339887 % 1))
   end
   -- Who has no slot may always book one, however far ahead: so all take turns.
   k = math.max(k, 1)
