@@ -106,7 +106,7 @@ class Walk:
         horizon, lease = self.chance.choice([10_000, 200_000, SECOND]), self.chance.choice([100_000, SECOND])
         # Who has a turn beyond the horizon waits for that one first.
         want = 0 if self.model.furthest.get(me, 0) > self.bucket.now() + horizon else want
-        answer = self.bucket.acquire(me, want, horizon, self.chance.choice([0, 1, 5, 200]), TTL, lease=lease)
+        answer = self.bucket.acquire(me, want, horizon, self.chance.choice([0, 1, 5, 200]), TTL, lease=lease, alone=int(self.chance.random() < 0.1))
         self.tell(me, want, horizon, lease, answer)
         self.model.booked(me, want, horizon, lease, answer)
         self.met.add(answer.phase)
@@ -229,6 +229,73 @@ def test_whoever_tries_a_gate_gets_no_second_slot_before_its_answer(bucket, cloc
     assert bucket.acquire("b", 3).phase == TRIES
 
 
+def fill(bucket, clock, replicas, seconds, step=50_000):
+    """Everybody asks for more than there is, for so many seconds."""
+    taken = dict.fromkeys(replicas, 0)
+    for _ in range(seconds * SECOND // step):
+        for me, weight in replicas.items():
+            taken[me] += len(bucket.acquire(me, 100, weight=weight).slots())
+            clock += step // len(replicas)
+    return taken
+
+
+def test_a_rate_that_long_stood_at_its_ceiling_is_not_halved_by_one_refusal(bucket, clock):
+    fill(bucket, clock, {"a": 1}, 9)
+    assert bucket.acquire("a", 1).met == 0
+    fill(bucket, clock, {"a": 1}, 2)
+    assert bucket.acquire("a", 1).met == 2
+    _, rate, _, cut = bucket.report("shut", "a", 10_000, sent=1000)
+    assert cut == 1 and rate == pytest.approx(0.9 * bucket.ceiling, rel=0.01)
+
+
+def test_a_bucket_that_was_lost_believes_whoever_stood_at_the_ceiling(bucket, clock):
+    for met, left in [(0, 0.45), (2, 0.9)]:
+        bucket.forget()
+        bucket.acquire("a", 1, met=met)
+        clock += SECOND // 2
+        bucket.acquire("a", 10)
+        assert bucket.report("shut", "a", SECOND, sent=1000)[1] == pytest.approx(left * bucket.ceiling, rel=0.01)
+
+
+def test_who_falls_silent_while_the_api_refuses_is_left_its_part_until_it_is_back(bucket, clock):
+    replicas = {"a": 1, "b": 1, "c": 1}
+    fill(bucket, clock, replicas, 12)
+    del replicas["c"]
+    fill(bucket, clock, replicas, 1)
+    assert bucket.report("shut", "a", 10_000, sent=1000)[3] == 1
+    clock += 20_000
+    assert bucket.acquire("a", 1).phase == TRIES
+    bucket.report("open", "a")
+    fill(bucket, clock, replicas, 3)
+    # What it takes unseen is four fifths of a third.
+    assert bucket.acquire("a", 0).members == 2
+    fill(bucket, clock, replicas, 20)
+    assert bucket.acquire("a", 0).rate == pytest.approx(bucket.ceiling * (1 - 0.8 / 3), rel=0.02)
+    assert bucket.acquire("c", 0, alone=1).rate == pytest.approx(bucket.ceiling, rel=0.02)
+
+
+def test_who_falls_silent_while_nothing_is_refused_is_dead(bucket, clock):
+    replicas = {"a": 1, "b": 1, "c": 1}
+    assert fill(bucket, clock, replicas, 12)
+    bucket.report("shut", "a", 10_000, sent=1000)
+    clock += 20_000
+    bucket.acquire("a", 1)
+    bucket.report("open", "a")
+    fill(bucket, clock, replicas, 30)
+    del replicas["c"]
+    fill(bucket, clock, replicas, 10)
+    assert bucket.acquire("a", 0).members == 2
+    assert bucket.acquire("a", 0).rate == pytest.approx(bucket.ceiling, rel=0.02)
+
+
+def test_what_goes_out_unseen_is_no_burst_saved_up(bucket, clock):
+    bucket.acquire("a", 0)
+    clock += SECOND
+    bucket.acquire("a", 0, alone=1)
+    answer = bucket.acquire("b", 30)
+    assert answer.first == 0
+
+
 def test_parts_of_a_slot_are_given_as_often_as_they_are_large(bucket, clock):
     # 20 slots in a horizon, of which the smaller two have two and a half.
     weights = {"a": 20, "b": 10, "c": 5, "d": 5}
@@ -306,7 +373,7 @@ FIELDS = "tat gate half lease rate met anchor dip since grown cut began sent bus
 GARBAGE = ["", "x", "-1", "nan", "inf", "-inf", "1e400", "0x", "1.5", "9007199254740993", "1e15", "7", " 7", "7 7", "\0", "9" * 1000]
 
 
-@pytest.mark.parametrize("field", [*FIELDS, "refused", "before", "past_sent", "past_us", "owner", "stranger"])
+@pytest.mark.parametrize("field", [*FIELDS, "refused", "before", "past_sent", "past_us", "stood", "whole", "part", "owner", "blind", "stranger"])
 def test_garbage_in_a_bucket_is_named_or_does_no_harm(bucket, clock, field):
     for value in GARBAGE:
         for call in (lambda: bucket.acquire("a", 3), lambda: bucket.report("shut", "a", SECOND, sent=1000)):

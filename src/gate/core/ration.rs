@@ -131,6 +131,11 @@ impl Ration {
         self.alone.is_some()
     }
 
+    /// Whether others who see what is booked are still to make room for this process, should there be refusals.
+    pub(super) fn is_made_room_for(&self, now: Instant) -> bool {
+        self.alone.as_ref().is_some_and(|alone| now < alone.from + ROOM_WITHIN)
+    }
+
     /// Slots come in, `interval` apart; `part` of the rate is this process's.
     pub(super) fn hand_in(
         &mut self,
@@ -201,6 +206,9 @@ impl Ration {
     }
 }
 
+/// After so long those who see each other have found out who is cut off, and leave it its part (decision 0017): the usual time
+/// for which a silent process counts, and what it takes until the next refusal.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
 /// So late a timer may come on a busy machine.
 const LATE: Duration = WIDE_LAPSE;
 /// More than this is not made up for: it would keep a line waiting for what was sent past it.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::gate::learn::Found;
 
 const MS: Duration = Duration::from_millis(1);
 const EGRESS: NodeKey = NodeKey::Egress;
@@ -16,7 +17,7 @@ fn booking(slots: u32, first_in: Duration) -> Booking {
         part: 0.5,
         members: 2,
         rate: Rate::new(10.0).unwrap(),
-        has_met_limit: false,
+        found: Found::Nothing,
         acquitted_for: None,
     }
 }
@@ -156,6 +157,33 @@ fn alone_it_goes_by_its_part_of_the_rate_which_does_not_grow() {
     world.core.ration(0.5);
     assert_eq!(world.goes(SECOND * 40).len(), 0);
     assert_eq!(world.wishes(), [(EGRESS, 30, 1)]);
+}
+
+#[test]
+fn alone_it_keeps_its_part_through_refusals_until_others_have_had_the_time_to_make_room() {
+    let mut world = shared(0);
+    world.core.fall_back(world.now, None, (world.now, 0.2));
+    let rate = |world: &World| world.core.egress(world.now).rate.per_second();
+    // Each while some others would have gone: one alone only tries the gate.
+    for (at, rates) in [(1, 10.0..10.1), (4, 10.0..10.1), (7, 2.0..9.0)] {
+        world.now = world.start + SECOND * at;
+        (0..3).for_each(|who| world.under_way(who, 1));
+        (0..3).for_each(|who| world.refuse(who, SECOND));
+        assert!(rates.contains(&rate(&world)), "after {at} s: {}", rate(&world));
+        world.now += SECOND;
+        world.goes(world.now - world.start);
+    }
+}
+
+#[test]
+fn what_goes_without_slots_says_so() {
+    let mut world = shared(0);
+    let is_alone = |world: &World| world.core.wish(EGRESS).unwrap().is_alone;
+    assert!(!is_alone(&world));
+    world.core.fall_back(world.now, None, (world.now, 0.2));
+    assert!(is_alone(&world));
+    world.core.ration(0.5);
+    assert!(!is_alone(&world));
 }
 
 #[test]
