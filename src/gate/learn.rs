@@ -209,14 +209,17 @@ impl Estimate {
         self.turn(now, reopens_at);
     }
 
-    /// The same, but others are to make room: the rate stays.
-    pub(super) fn crowded(&mut self, now: Instant, sent_at: Instant, closed_for: Duration) {
-        if self.cut_at.is_none_or(|cut_at| sent_at > cut_at) {
-            if !self.is_probe() {
-                self.refused_at = Some(now);
-            }
-            self.turn(now, now + closed_for);
+    /// The same, but others are to make room: the rate stays. True if it would have been cut.
+    pub(super) fn crowded(&mut self, now: Instant, sent_at: Instant, closed_for: Duration) -> bool {
+        if self.cut_at.is_some_and(|cut_at| sent_at <= cut_at) {
+            return false;
         }
+        let is_cut = !self.is_probe();
+        if is_cut {
+            self.refused_at = Some(now);
+        }
+        self.turn(now, now + closed_for);
+        is_cut
     }
 
     fn turn(&mut self, now: Instant, reopens_at: Instant) {
@@ -401,7 +404,7 @@ mod tests {
         let cut = estimate.rate();
         send_for(&mut estimate, start, 20);
         let before = estimate.rate();
-        estimate.crowded(start + SECOND * 20, start + SECOND * 20, SECOND);
+        assert!(estimate.crowded(start + SECOND * 20, start + SECOND * 20, SECOND));
         assert!(estimate.rate() == before && before > cut);
         estimate.refused(start + SECOND * 20, start + SECOND * 20, SECOND);
         assert_eq!(estimate.rate(), before, "the same episode");

@@ -33,13 +33,14 @@
 -- Laws: slots are `interval` apart, so never more than rate * time + burst; no slot while the gate is shut, one at a time
 -- until one was accepted; the rate follows src/gate/learn.rs (decision 0012), and grows here and only while slots are
 -- booked ahead. Who falls silent while the API refuses is taken for cut off, not for dead: the others leave it its part
--- (decision 0017). Every time is TIME's of this server in whole microseconds (below 2^53) and leaves it as a difference
+-- (decision 0017), noted in `blind` as "replica:part". Every time is TIME's of this server in whole microseconds (below 2^53) and leaves it as a difference
 -- alone. What is no number where one must be is an error that begins with TOLLGATE and names the field.
 
 local MAX = 9007199254740991
 local RETURN, STANDS, SECOND = 20000000, 10000000, 1000000
 -- Per mille: what is left of a part without the others being seen, and how far below its anchor a rate starts.
 local ALONE, DIP = 800, 100
+local MOST_BLIND = 16
 local RATE_MIN, RATE_MAX = 1, 1000000000
 local KEPT_MS = 86400000
 
@@ -56,11 +57,11 @@ local function whole(number)
 end
 
 local NAMES = { 'tat', 'gate', 'half', 'lease', 'rate', 'met', 'anchor', 'dip', 'since', 'grown', 'cut', 'began',
-  'sent', 'busy', 'last', 'acquitted', 'refused', 'stood', 'whole', 'part', 'owner', 'blind' }
+  'sent', 'busy', 'last', 'acquitted', 'refused', 'stood', 'whole', 'part', 'spared', 'owner', 'blind' }
 local raw = redis.call('HMGET', KEYS[1], unpack(NAMES))
 local is_fresh = not raw[1]
-local s = { owner = raw[21] or '', blind = raw[22] or '' }
-for i = 1, 20 do
+local s = { owner = raw[22] or '', blind = raw[23] or '' }
+for i = 1, 21 do
   local number = tonumber(raw[i] or '0')
   if not number or number ~= number or number < 0 or number > MAX then
     return redis.error_reply('TOLLGATE garbage in field ' .. NAMES[i] .. ' of ' .. KEYS[1])
@@ -71,7 +72,7 @@ end
 -- The clock went back: everything that was noted goes back with it, or slots and gates would be hours ahead.
 if s.last > now then
   local step = s.last - now
-  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted', 'refused' }) do
+  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted', 'refused', 'spared' }) do
     s[name] = math.max(0, s[name] - step)
   end
 end
@@ -90,9 +91,11 @@ for i = 1, #rows, 2 do
   if replica ~= me then
     -- Beyond a whole life it was noted by a clock that has gone back.
     if expiry <= now or expiry > now + 2 * ttl then
-      redis.call('HDEL', KEYS[2], replica)
-      -- Refused since it was last heard of, though it had what to send.
-      if does_beat and its > 0 and expiry <= now and s.cut > expiry - ttl then silent[#silent + 1] = replica end
+      -- It had what to send, and may be served unseen: a refusal since it was last heard of says so.
+      local may_be_blind = does_beat and its > 0 and expiry <= now and now < expiry + STANDS
+      local is_blind = may_be_blind and s.cut > expiry - ttl
+      if is_blind then silent[#silent + 1] = replica end
+      if is_blind or not may_be_blind then redis.call('HDEL', KEYS[2], replica) end
     else
       members, weights = members + 1, weights + its
     end
@@ -111,31 +114,31 @@ end
 
 local top = math.min(ceiling, RATE_MAX)
 
--- Replicas by their ids, as they are noted of those that were cut off.
-local function ids(text)
-  local found = {}
-  for id in string.gmatch(text, '%S+') do found[#found + 1] = id end
-  return found
-end
-
 if #silent > 0 and s.whole > 0 then
   -- Each goes on by its part of the rate, and a little less: that much is theirs until they are back.
-  s.part = math.floor(ALONE / (members + #silent))
-  s.blind = table.concat(silent, ' ')
-  s.anchor, s.dip, s.since, s.met = s.whole * (1 - s.part * #silent / 1000), DIP, 0, 1
-  s.rate = s.anchor * (1 - DIP / 1000)
-  redis.call('HSET', KEYS[1], 'past_sent', 0, 'past_us', 0)
-elseif s.blind ~= '' and s.met == 1 then
-  local left, before = {}, ids(s.blind)
-  for _, id in ipairs(before) do
-    if id ~= me then left[#left + 1] = id end
+  if s.spared == 0 or now - s.spared > STANDS then
+    s.part, s.anchor = math.floor(s.whole * ALONE / 1000 / (members + #silent)), s.whole
   end
-  if #left < #before then
+  local blind = {}
+  for one in string.gmatch(s.blind, '%S+') do blind[#blind + 1] = one end
+  for _, replica in ipairs(silent) do blind[#blind + 1] = replica .. ':' .. whole(s.part) end
+  s.blind = table.concat(blind, ' ', math.max(1, #blind - MOST_BLIND + 1))
+  s.anchor = math.max(RATE_MIN, s.anchor - s.part * #silent)
+  s.rate, s.dip, s.since, s.met, s.spared = s.anchor * (1 - DIP / 1000), DIP, 0, 1, now
+  -- What was counted before went to fewer.
+  redis.call('HSET', KEYS[1], 'past_sent', 0, 'past_us', 0)
+elseif s.blind ~= '' then
+  local left, part = {}, nil
+  for replica, its in string.gmatch(s.blind, '(%S+):(%d+)') do
+    if replica == me then part = tonumber(its) else left[#left + 1] = replica .. ':' .. its end
+  end
+  if part then
     -- It is back, and books its slots as all do: what was left to it is for all again.
-    local more = (1 - s.part * #left / 1000) / (1 - s.part * #before / 1000)
-    s.anchor = math.max(s.anchor, math.min(math.max(s.anchor, s.rate) * more, s.whole))
-    s.rate, s.since = math.max(s.rate, s.anchor), RETURN
     s.blind = table.concat(left, ' ')
+    if s.met == 1 then
+      s.anchor = math.min(math.max(s.anchor, s.rate) + part, top)
+      s.rate, s.since = s.anchor, RETURN
+    end
   end
 end
 
@@ -212,7 +215,7 @@ redis.call('HSET', KEYS[1], 'tat', whole(s.tat), 'gate', whole(s.gate), 'half', 
   'dip', whole(s.dip), 'since', whole(s.since), 'grown', whole(s.grown), 'cut', whole(s.cut),
   'began', whole(s.began), 'sent', whole(s.sent), 'busy', whole(s.busy), 'last', whole(now),
   'acquitted', whole(s.acquitted), 'refused', whole(s.refused), 'stood', whole(s.stood), 'part', whole(s.part),
-  'blind', s.blind)
+  'spared', whole(s.spared), 'blind', s.blind)
 redis.call('PEXPIRE', KEYS[1], KEPT_MS + math.ceil(math.max(0, s.gate - now) / 1000))
 
 local acquitted = -1

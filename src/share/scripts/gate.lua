@@ -53,10 +53,10 @@ if what == 'verdict' then
 end
 
 local NAMES = { 'tat', 'gate', 'half', 'lease', 'rate', 'met', 'anchor', 'dip', 'since', 'grown', 'cut', 'began',
-  'sent', 'busy', 'last', 'acquitted', 'refused', 'before', 'past_sent', 'past_us', 'stood', 'whole', 'owner' }
+  'sent', 'busy', 'last', 'acquitted', 'refused', 'before', 'past_sent', 'past_us', 'stood', 'whole', 'spared', 'owner' }
 local raw = redis.call('HMGET', KEYS[1], unpack(NAMES))
-local s = { owner = raw[23] or '' }
-for i = 1, 22 do
+local s = { owner = raw[24] or '' }
+for i = 1, 23 do
   local number = tonumber(raw[i] or '0')
   if not number or number ~= number or number < 0 or number > MAX then
     return redis.error_reply('TOLLGATE garbage in field ' .. NAMES[i] .. ' of ' .. KEYS[1])
@@ -66,7 +66,7 @@ end
 
 if s.last > now then
   local step = s.last - now
-  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted', 'refused' }) do
+  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted', 'refused', 'spared' }) do
     s[name] = math.max(0, s[name] - step)
   end
 end
@@ -166,7 +166,8 @@ redis.call('HSET', KEYS[1], 'tat', whole(s.tat), 'gate', whole(s.gate), 'half', 
   'dip', whole(s.dip), 'since', whole(s.since), 'grown', whole(s.grown), 'cut', whole(s.cut),
   'began', whole(s.began), 'sent', whole(s.sent), 'busy', whole(s.busy), 'last', whole(now),
   'acquitted', whole(s.acquitted), 'refused', whole(s.refused), 'before', whole(s.before),
-  'past_sent', whole(s.past_sent), 'past_us', whole(s.past_us), 'stood', whole(s.stood), 'whole', whole(s.whole))
+  'past_sent', whole(s.past_sent), 'past_us', whole(s.past_us), 'stood', whole(s.stood), 'whole', whole(s.whole),
+  'spared', whole(s.spared))
 redis.call('PEXPIRE', KEYS[1], KEPT_MS + math.ceil(math.max(0, s.gate - now) / 1000))
 if moved and ARGV[9] ~= '' then
   redis.call('PUBLISH', ARGV[8], ARGV[9])

@@ -234,10 +234,10 @@ impl Node {
         let (path, sent_at, until) = refused;
         let before = self.estimate.clone();
         let closed_for = until.saturating_duration_since(now);
-        if self.ration.as_ref().is_some_and(|ration| ration.is_made_room_for(now)) {
-            self.estimate.crowded(now, sent_at, closed_for);
-        } else {
-            self.estimate.refused(now, sent_at, closed_for);
+        match self.ration.as_mut().filter(|ration| ration.excuses(now)) {
+            Some(ration) if self.estimate.crowded(now, sent_at, closed_for) => ration.excused(),
+            Some(_) => {}
+            None => self.estimate.refused(now, sent_at, closed_for),
         }
         self.bucket.set_rate(now, self.estimate.rate());
         let first = || Box::new(Episode { refused: Vec::with_capacity(1), before, probes });

@@ -165,13 +165,23 @@ fn alone_it_keeps_its_part_through_refusals_until_others_have_had_the_time_to_ma
     world.core.fall_back(world.now, None, (world.now, 0.2));
     let rate = |world: &World| world.core.egress(world.now).rate.per_second();
     // Each while some others would have gone: one alone only tries the gate.
-    for (at, rates) in [(1, 10.0..10.1), (4, 10.0..10.1), (7, 2.0..9.0)] {
-        world.now = world.start + SECOND * at;
-        (0..3).for_each(|who| world.under_way(who, 1));
-        (0..3).for_each(|who| world.refuse(who, SECOND));
-        assert!(rates.contains(&rate(&world)), "after {at} s: {}", rate(&world));
-        world.now += SECOND;
-        world.goes(world.now - world.start);
+    let start = world.now;
+    for (round, refusals, last_at) in [(0, 4, 13), (1, 1, 20)] {
+        let from = start + SECOND * 100 * round;
+        world.now = from;
+        world.core.ration(0.5);
+        world.core.fall_back(from, None, (from, 0.2));
+        let before = rate(&world);
+        // Each while some others would have gone: one alone only tries the gate.
+        for number in 1..=refusals {
+            assert!(rate(&world) > before * 0.99, "after {number} refusals");
+            world.now = from + SECOND * last_at * number / refusals;
+            (0..3).for_each(|who| world.under_way(who, 1));
+            (0..3).for_each(|who| world.refuse(who, SECOND));
+            let now = world.now + SECOND;
+            world.goes(now - world.start);
+        }
+        assert!(rate(&world) < before * 0.9, "after the last");
     }
 }
 
