@@ -125,6 +125,8 @@ if #silent > 0 and s.whole > 0 then
   s.blind = table.concat(blind, ' ', math.max(1, #blind - MOST_BLIND + 1))
   s.anchor = math.max(RATE_MIN, s.anchor - s.part * #silent)
   s.rate, s.dip, s.since, s.met, s.spared = s.anchor * (1 - DIP / 1000), DIP, 0, 1, now
+  -- What was saved up at another rate is no burst at this one.
+  s.tat = math.max(s.tat, now)
   -- What was counted before went to fewer.
   redis.call('HSET', KEYS[1], 'past_sent', 0, 'past_us', 0)
 elseif s.blind ~= '' then
@@ -137,7 +139,7 @@ elseif s.blind ~= '' then
     s.blind = table.concat(left, ' ')
     if s.met == 1 then
       s.anchor = math.min(math.max(s.anchor, s.rate) + part, top)
-      s.rate, s.since = s.anchor, RETURN
+      s.rate, s.since, s.tat = s.anchor, RETURN, math.max(s.tat, now)
     end
   end
 end
