@@ -287,6 +287,20 @@ def test_who_is_refused_later_is_left_its_part_later(bucket, clock):
     assert bucket.acquire("d", 0, alone=1).rate == bucket.ceiling
 
 
+def test_who_is_cut_off_again_and_again_never_takes_more_than_its_part(bucket, clock):
+    replicas = {"a": 1, "b": 1, "c": 1}
+    fill(bucket, clock, replicas, 12)
+    for _ in range(4):
+        fill(bucket, clock, {"a": 1, "b": 1}, 2)
+        bucket.report("shut", "a", 10_000, sent=1000)
+        clock += 20_000
+        bucket.acquire("a", 1)
+        bucket.report("open", "a")
+        fill(bucket, clock, {"a": 1, "b": 1}, 2)
+        assert bucket.acquire("a", 0).rate >= 0.6 * bucket.ceiling
+        assert bucket.acquire("c", 1).rate >= 0.9 * bucket.ceiling
+
+
 def test_who_falls_silent_while_nothing_is_refused_is_dead(bucket, clock):
     replicas = {"a": 1, "b": 1, "c": 1}
     assert fill(bucket, clock, replicas, 12)
@@ -386,7 +400,7 @@ FIELDS = "tat gate half lease rate met anchor dip since grown cut began sent bus
 GARBAGE = ["", "x", "-1", "nan", "inf", "-inf", "1e400", "0x", "1.5", "9007199254740993", "1e15", "7", " 7", "7 7", "\0", "9" * 1000]
 
 
-@pytest.mark.parametrize("field", [*FIELDS, "refused", "before", "past_sent", "past_us", "stood", "whole", "part", "spared", "owner", "blind", "stranger"])
+@pytest.mark.parametrize("field", [*FIELDS, "refused", "before", "past_sent", "past_us", "stood", "whole", "spared", "owner", "blind", "stranger"])
 def test_garbage_in_a_bucket_is_named_or_does_no_harm(bucket, clock, field):
     for value in GARBAGE:
         for call in (lambda: bucket.acquire("a", 3), lambda: bucket.report("shut", "a", SECOND, sent=1000)):

@@ -57,11 +57,11 @@ local function whole(number)
 end
 
 local NAMES = { 'tat', 'gate', 'half', 'lease', 'rate', 'met', 'anchor', 'dip', 'since', 'grown', 'cut', 'began',
-  'sent', 'busy', 'last', 'acquitted', 'refused', 'stood', 'whole', 'part', 'spared', 'owner', 'blind' }
+  'sent', 'busy', 'last', 'acquitted', 'refused', 'stood', 'whole', 'spared', 'owner', 'blind' }
 local raw = redis.call('HMGET', KEYS[1], unpack(NAMES))
 local is_fresh = not raw[1]
-local s = { owner = raw[22] or '', blind = raw[23] or '' }
-for i = 1, 21 do
+local s = { owner = raw[21] or '', blind = raw[22] or '' }
+for i = 1, 20 do
   local number = tonumber(raw[i] or '0')
   if not number or number ~= number or number < 0 or number > MAX then
     return redis.error_reply('TOLLGATE garbage in field ' .. NAMES[i] .. ' of ' .. KEYS[1])
@@ -116,14 +116,16 @@ local top = math.min(ceiling, RATE_MAX)
 
 if #silent > 0 and s.whole > 0 then
   -- Each goes on by its part of the rate, and a little less: that much is theirs until they are back.
-  if s.spared == 0 or now - s.spared > STANDS then
-    s.part, s.anchor = math.floor(s.whole * ALONE / 1000 / (members + #silent)), s.whole
-  end
   local blind = {}
   for one in string.gmatch(s.blind, '%S+') do blind[#blind + 1] = one end
-  for _, replica in ipairs(silent) do blind[#blind + 1] = replica .. ':' .. whole(s.part) end
+  -- Those who were cut off together do not fall silent in the same moment.
+  local is_one_event = #blind > 0 and now - s.spared < STANDS
+  local all = members + #silent + (is_one_event and #blind or 0)
+  local part = math.floor(s.whole * ALONE / 1000 / all)
+  s.anchor = (is_one_event and s.anchor or s.whole) - part * #silent
+  s.anchor = math.max(s.anchor, s.whole * (1 - ALONE / 1000))
+  for _, replica in ipairs(silent) do blind[#blind + 1] = replica .. ':' .. whole(part) end
   s.blind = table.concat(blind, ' ', math.max(1, #blind - MOST_BLIND + 1))
-  s.anchor = math.max(RATE_MIN, s.anchor - s.part * #silent)
   s.rate, s.dip, s.since, s.met, s.spared = s.anchor * (1 - DIP / 1000), DIP, 0, 1, now
   -- What was saved up at another rate is no burst at this one.
   s.tat = math.max(s.tat, now)
@@ -216,8 +218,8 @@ redis.call('HSET', KEYS[1], 'tat', whole(s.tat), 'gate', whole(s.gate), 'half', 
   'lease', whole(s.lease), 'rate', whole(s.rate), 'met', whole(s.met), 'anchor', whole(s.anchor),
   'dip', whole(s.dip), 'since', whole(s.since), 'grown', whole(s.grown), 'cut', whole(s.cut),
   'began', whole(s.began), 'sent', whole(s.sent), 'busy', whole(s.busy), 'last', whole(now),
-  'acquitted', whole(s.acquitted), 'refused', whole(s.refused), 'stood', whole(s.stood), 'part', whole(s.part),
-  'spared', whole(s.spared), 'blind', s.blind)
+  'acquitted', whole(s.acquitted), 'refused', whole(s.refused), 'stood', whole(s.stood), 'spared', whole(s.spared),
+  'blind', s.blind)
 redis.call('PEXPIRE', KEYS[1], KEPT_MS + math.ceil(math.max(0, s.gate - now) / 1000))
 
 local acquitted = -1
