@@ -25,6 +25,9 @@ const BELIEF: f64 = 0.7;
 const DEEPEST_CUT: f64 = 0.25;
 /// What is cut at the first 429, after the search: its count is of a bucket that was full.
 const BLIND_CUT: f64 = 0.5;
+/// A search that has stood at its ceiling under backlog for so long is over: what a bucket had saved up by then says little
+/// beside what went through. As long as a rate must last for its refusal not to follow closely on the one before.
+const STANDS: Duration = Duration::from_secs(10);
 /// Growth is credited for at most this long at once: a late look must not jump.
 const MAX_STEP: Duration = Duration::from_secs(1);
 /// A wait that nobody stated starts at this share of the one that was last needed.
@@ -57,10 +60,21 @@ pub(super) struct Estimate {
 
 #[derive(Debug, Clone, Copy)]
 enum Climb {
-    /// No limit met yet: the rate doubles each second under backlog.
-    Search,
+    /// No limit met yet: the rate doubles each second under backlog. It has `stood` so long where it may grow no more.
+    Search { stood: Duration },
     /// Around `anchor`, from `dip` below it, so long under backlog since the cut.
     Cubic { anchor: Rate, dip: f64, since: Duration },
+}
+
+/// What is known of the limit beside the rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The operator's pin was had for long under backlog, and nothing was refused.
+    Ceiling,
+    /// A refusal has lowered the rate.
+    Limit,
+    /// Nothing: the rate is where it happens to be.
+    Nothing,
 }
 
 /// From one reopening to the next.
@@ -84,12 +98,12 @@ impl Estimate {
         Self {
             rate: start.min(ceiling),
             ceiling,
-            climb: Climb::Search,
+            climb: Climb::Search { stood: Duration::ZERO },
             grown_at: now,
             cut_at: None,
             refused_at: None,
             cycle: Cycle::new(now),
-            past: Past { sent: 0.0, seconds: 0.0 },
+            past: Past::NOTHING,
         }
     }
 
@@ -98,9 +112,13 @@ impl Estimate {
         self.rate
     }
 
-    /// Whether it has met a limit, itself or through an earlier process: otherwise the rate is where it happens to be.
-    pub(super) fn has_met_limit(&self) -> bool {
-        matches!(self.climb, Climb::Cubic { .. })
+    /// What it has found, itself or through an earlier process.
+    pub(super) fn found(&self) -> Found {
+        match self.climb {
+            Climb::Cubic { .. } => Found::Limit,
+            Climb::Search { stood } if stood >= STANDS => Found::Ceiling,
+            Climb::Search { .. } => Found::Nothing,
+        }
     }
 
     /// The operator's pin has changed.
@@ -116,12 +134,13 @@ impl Estimate {
     }
 
     /// Takes over the rate that all replicas together have learned, each time anew.
-    pub(super) fn follow(&mut self, rate: Rate, has_met_limit: bool) {
-        if has_met_limit {
-            self.restore(rate);
-        } else {
-            (self.climb, self.rate) = (Climb::Search, rate.min(self.ceiling));
-        }
+    pub(super) fn follow(&mut self, rate: Rate, found: Found) {
+        let stood = match found {
+            Found::Limit => return self.restore(rate),
+            Found::Ceiling => STANDS,
+            Found::Nothing => Duration::ZERO,
+        };
+        (self.climb, self.rate) = (Climb::Search { stood }, rate.min(self.ceiling));
     }
 
     /// One request went out.
@@ -135,7 +154,14 @@ impl Estimate {
         self.grown_at = now;
         self.cycle.backlogged_for += passed;
         let grown = match &mut self.climb {
-            Climb::Search => self.rate.times(1.0 + SEARCH_PER_SECOND * passed.as_secs_f64()),
+            Climb::Search { stood } if self.rate < self.ceiling => {
+                *stood = Duration::ZERO;
+                self.rate.times(1.0 + SEARCH_PER_SECOND * passed.as_secs_f64())
+            }
+            Climb::Search { stood } => {
+                *stood += passed;
+                self.rate
+            }
             Climb::Cubic { anchor, dip, since } => {
                 *since += passed;
                 cubic(*anchor, *dip, *since)
@@ -180,6 +206,23 @@ impl Estimate {
             self.cut(now, reopens_at);
             self.refused_at = Some(now);
         }
+        self.turn(now, reopens_at);
+    }
+
+    /// The same, but others are to make room: the rate stays. True if it would have been cut.
+    pub(super) fn crowded(&mut self, now: Instant, sent_at: Instant, closed_for: Duration) -> bool {
+        if self.cut_at.is_some_and(|cut_at| sent_at <= cut_at) {
+            return false;
+        }
+        let is_cut = !self.is_probe();
+        if is_cut {
+            self.refused_at = Some(now);
+        }
+        self.turn(now, now + closed_for);
+        is_cut
+    }
+
+    fn turn(&mut self, now: Instant, reopens_at: Instant) {
         self.cut_at = Some(now);
         self.grown_at = reopens_at;
         self.cycle = Cycle::new(reopens_at);
@@ -188,21 +231,34 @@ impl Estimate {
     fn cut(&mut self, now: Instant, reopens_at: Instant) {
         let open_for = now.saturating_duration_since(self.cycle.began_at);
         let is_backlogged = self.cycle.backlogged_for * 2 > open_for;
+        let cycle_for = reopens_at.saturating_duration_since(self.cycle.began_at);
         let (anchor, dip) = match self.climb {
             Climb::Cubic { dip, .. } if is_backlogged => {
-                self.past.add(self.cycle.sent, reopens_at.saturating_duration_since(self.cycle.began_at));
-                let counted = self.past.per_second() / self.rate.per_second();
-                let believed = counted + (1.0 - counted) * BELIEF;
+                self.past.add(self.cycle.sent, cycle_for);
                 let dip = if open_for < RETURN / 2 { (dip * 2.0).min(DEEPEST_DIP) } else { DIP };
-                (self.rate.times(believed.clamp(DEEPEST_CUT, 1.0)), dip)
+                (self.believed(self.past), dip)
             }
             // A burst ran into the limit. What was counted under backlog still holds; should it not, the rate
             // falls by a dip each time, for it does not climb without a backlog.
             Climb::Cubic { anchor, .. } => (anchor.min(self.rate), DIP),
-            Climb::Search => (self.rate.times(BLIND_CUT), DIP),
+            // It counts for once: what the bucket had saved up would stay in what is remembered.
+            Climb::Search { stood } if stood >= STANDS && is_backlogged && open_for >= STANDS => {
+                let mut counted = Past::NOTHING;
+                counted.add(self.cycle.sent, cycle_for);
+                (self.believed(counted), DIP)
+            }
+            // What was counted since is less than what is known from before.
+            Climb::Search { stood } if stood >= STANDS => (self.rate, DIP),
+            Climb::Search { .. } => (self.rate.times(BLIND_CUT), DIP),
         };
         self.climb = Climb::Cubic { anchor, dip, since: Duration::ZERO };
         self.rate = cubic(anchor, dip, Duration::ZERO).min(self.ceiling);
+    }
+
+    fn believed(&self, counted: Past) -> Rate {
+        let counted = counted.per_second() / self.rate.per_second();
+        let believed = counted + (1.0 - counted) * BELIEF;
+        self.rate.times(believed.clamp(DEEPEST_CUT, 1.0))
     }
 
     /// Whether only the one request of a half-open gate went out since it reopened.
@@ -218,6 +274,8 @@ impl Cycle {
 }
 
 impl Past {
+    const NOTHING: Self = Self { sent: 0.0, seconds: 0.0 };
+
     fn add(&mut self, sent: u32, length: Duration) {
         let length = length.as_secs_f64();
         let kept = ((HORIZON.as_secs_f64() - length) / self.seconds.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
@@ -288,6 +346,71 @@ mod tests {
     }
 
     #[test]
+    fn a_search_that_has_long_stood_at_its_ceiling_is_cut_by_what_was_counted() {
+        let start = Instant::now();
+        for (seconds, closed_for, expected) in [
+            (9, Duration::ZERO, 100.0 * BLIND_CUT),
+            (10, Duration::ZERO, 100.0),
+            // Of a minute's window it had used up all before half of it was over.
+            (30, SECOND * 30, 85.0),
+        ] {
+            let mut estimate = Estimate::new(start, rate(100.0), rate(100.0));
+            let refused_at = send_for(&mut estimate, start, seconds);
+            estimate.refused(refused_at, refused_at, closed_for);
+            assert!(is_near(&estimate, expected * (1.0 - DIP)), "{seconds}: {:?}", estimate.rate());
+        }
+    }
+
+    #[test]
+    fn what_a_full_bucket_let_through_is_forgotten_with_the_next_refusal() {
+        let start = Instant::now();
+        let mut estimate = Estimate::new(start, rate(100.0), rate(100.0));
+        // The limit is half of the pin, the bucket of it one minute deep.
+        let (mut now, mut tokens, mut refusals) = (start, 3000.0, 0);
+        for _ in 0..2400 {
+            now += SECOND / 10;
+            tokens = f64::min(tokens + 5.0, 3000.0);
+            let due = (estimate.rate().per_second() / 10.0).round();
+            for _ in (0_u32..).take_while(|sent| f64::from(*sent) < due) {
+                estimate.sent();
+                tokens -= 1.0;
+            }
+            if tokens < 0.0 {
+                refusals += 1;
+                tokens = 0.0;
+                estimate.refused(now, now, Duration::ZERO);
+            }
+            estimate.backlogged(now);
+        }
+        assert!(refusals <= 12, "{refusals} in three minutes");
+        assert!((35.0..55.0).contains(&estimate.rate().per_second()), "{:?}", estimate.rate());
+    }
+
+    #[test]
+    fn a_ceiling_that_is_raised_is_searched_for_again() {
+        let start = Instant::now();
+        let mut estimate = Estimate::new(start, rate(10.0), rate(10.0));
+        send_for(&mut estimate, start, 10);
+        assert_eq!(estimate.found(), Found::Ceiling);
+        estimate.set_ceiling(rate(100.0));
+        estimate.backlogged(start + SECOND * 11);
+        assert_eq!((estimate.rate(), estimate.found()), (rate(20.0), Found::Nothing));
+    }
+
+    #[test]
+    fn where_others_are_to_make_room_the_rate_stays() {
+        let start = Instant::now();
+        let mut estimate = met(start, 5.0);
+        let cut = estimate.rate();
+        send_for(&mut estimate, start, 20);
+        let before = estimate.rate();
+        assert!(estimate.crowded(start + SECOND * 20, start + SECOND * 20, SECOND));
+        assert!(estimate.rate() == before && before > cut);
+        estimate.refused(start + SECOND * 20, start + SECOND * 20, SECOND);
+        assert_eq!(estimate.rate(), before, "the same episode");
+    }
+
+    #[test]
     fn a_refused_probe_leaves_the_rate_as_it_is() {
         let start = Instant::now();
         let mut estimate = met(start, 5.0);
@@ -346,9 +469,12 @@ mod tests {
     fn a_rate_that_is_learned_elsewhere_is_taken_over_each_time_anew_but_never_above_the_pin() {
         let start = Instant::now();
         let mut estimate = Estimate::new(start, rate(8.0), rate(100.0));
-        for (told, met, taken) in [(20.0, false, 20.0), (16.0, true, 16.0), (500.0, true, 100.0)] {
-            estimate.follow(rate(told), met);
-            assert_eq!((estimate.rate(), estimate.has_met_limit()), (rate(taken), met));
+        let (nothing, limit, ceiling) = (Found::Nothing, Found::Limit, Found::Ceiling);
+        let told =
+            [(20.0, nothing, 20.0), (16.0, limit, 16.0), (500.0, limit, 100.0), (100.0, ceiling, 100.0)];
+        for (told, found, taken) in told {
+            estimate.follow(rate(told), found);
+            assert_eq!((estimate.rate(), estimate.found()), (rate(taken), found));
         }
     }
 

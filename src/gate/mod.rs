@@ -35,6 +35,7 @@ pub use self::core::{
 };
 pub use self::ending::Ending;
 pub use self::glance::Glance;
+pub use self::learn::Found;
 pub use self::permit::{Permit, Receipt};
 pub use self::pulse::Pulse;
 pub use self::signal::{Hints, NamedScope, Signal, Wait, retry_after};

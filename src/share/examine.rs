@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::gate::{NodeKey, Rate, Wish};
+use crate::gate::{Found, NodeKey, Rate, Wish};
 
 use super::link::{Address, Caller, Link};
 use super::script::{self, Report, Script, Terms};
@@ -72,7 +72,8 @@ async fn walk(settings: &ShareSettings) -> Result<(String, Duration), Trouble> {
     let bucket = format!("{}{{doctor}}", names.prefix);
     let (state, members) = (format!("{bucket}:s"), format!("{bucket}:m"));
     let rate = Rate::MIN;
-    let wish = Wish { key: NodeKey::Egress, slots: 1, weight: 1, rate, has_met_limit: false };
+    let (key, found) = (NodeKey::Egress, Found::Nothing);
+    let wish = Wish { key, slots: 1, weight: 1, rate, found, is_alone: false };
     let terms =
         Terms { horizon: settings.horizon, member_ttl: settings.member_ttl, highest: Rate::MAX, burst: 1 };
     let args = script::acquire_args("doctor", &wish, &terms);

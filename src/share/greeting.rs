@@ -3,6 +3,7 @@
 use crate::gate::{Level, News, NodeKey, Wish};
 
 use super::calls::{acquire, report};
+use super::message::Word;
 use super::session::{MAX_REASSERTED, Session};
 use super::spelling;
 use super::tally::{Answered, Event};
@@ -34,7 +35,23 @@ impl Session<'_> {
             return acquired.map(drop);
         }
         self.desks.asked(NodeKey::Egress);
-        self.asked(&wish, (asked_at, answered_at), acquired).map_or(Ok(()), Err)
+        self.asked(&wish, (asked_at, answered_at), acquired).map_or(Ok(()), Err)?;
+        self.rouse().await
+    }
+
+    /// The last of those who lost the server together is back: the others wait for it, and may learn so at once.
+    async fn rouse(&self) -> Result<(), Trouble> {
+        let shared = self.shared;
+        if self.is_settling() || shared.tally.read().members < 2 {
+            return Ok(());
+        }
+        let channel = &shared.names.gate;
+        let mut call = redis::cmd("PUBLISH");
+        call.arg(channel).arg(shared.pen.write(channel, &Word::Look(NodeKey::Egress)));
+        match self.link.caller.call::<i64>(call).await {
+            Err(trouble) => self.weigh(trouble).map_or(Ok(()), Err),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// How far refusals reach, as others have found out.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
-use crate::gate::{Booking, Rate, Stand, Wish};
+use crate::gate::{Booking, Found, NodeKey, Rate, Stand, Wish};
 
 use super::trouble::{Trouble, TroubleKind};
 
@@ -52,8 +52,11 @@ pub(super) fn acquire_args(me: &str, wish: &Wish, terms: &Terms) -> Vec<String> 
         wish.weight.to_string(),
         micros(terms.member_ttl),
         millis(wish.rate),
-        u8::from(wish.has_met_limit).to_string(),
+        number(wish.found).to_string(),
         micros(TRIED_FOR),
+        u8::from(wish.is_alone).to_string(),
+        // The one bucket for which each replica says that it lives.
+        u8::from(wish.key == NodeKey::Egress).to_string(),
     ]
 }
 
@@ -96,7 +99,11 @@ pub(super) fn acquired(answer: &[i64], wish: &Wish) -> Result<Acquired, Trouble>
         part: part(wish, weights),
         members: count(members)?.max(1),
         rate: Rate::new(f64::from(count(rate)?) / 1000.0).ok_or_else(none)?,
-        has_met_limit: met == 1,
+        found: match met {
+            1 => Found::Limit,
+            2 => Found::Ceiling,
+            _ => Found::Nothing,
+        },
         acquitted_for: if acquitted < 0 { None } else { Some(duration(acquitted)?) },
     };
     Ok(Acquired { booking, again_in: duration(wait)?, is_fresh: fresh == 1 })
@@ -139,18 +146,26 @@ pub(super) fn gate_args(
         Report::Shut { remaining, sent_ago } => ("shut", remaining, sent_ago),
         Report::Verdict => ("verdict", zero, zero),
     };
-    let (rate, has_met_limit) = known.map_or((highest, false), |wish| (wish.rate, wish.has_met_limit));
+    let (rate, found) = known.map_or((highest, Found::Nothing), |wish| (wish.rate, wish.found));
     vec![
         what.to_owned(),
         me.to_owned(),
         micros(remaining),
         micros(sent_ago),
         millis(rate),
-        u8::from(has_met_limit).to_string(),
+        number(found).to_string(),
         millis(highest),
         channel.to_owned(),
         message,
     ]
+}
+
+fn number(found: Found) -> u8 {
+    match found {
+        Found::Nothing => 0,
+        Found::Limit => 1,
+        Found::Ceiling => 2,
+    }
 }
 
 fn micros(duration: Duration) -> String {
@@ -168,11 +183,10 @@ const TRIED_FOR: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::NodeKey;
 
     fn wish(slots: u32, weight: u64) -> Wish {
         let rate = Rate::new(5.0).unwrap();
-        Wish { key: NodeKey::Egress, slots, weight, rate, has_met_limit: false }
+        Wish { key: NodeKey::Egress, slots, weight, rate, found: Found::Nothing, is_alone: false }
     }
 
     #[test]
@@ -187,7 +201,7 @@ mod tests {
         assert_eq!((booking.stand, booking.slots, booking.members), (Stand::Open, 3, 4));
         assert_eq!((booking.first_in, booking.interval), (Duration::ZERO, Duration::from_millis(2)));
         assert_eq!((booking.part, booking.rate.per_second()), (0.25, 500.0));
-        assert_eq!((booking.has_met_limit, booking.acquitted_for), (true, None));
+        assert_eq!((booking.found, booking.acquitted_for), (Found::Limit, None));
         assert_eq!((again_in, is_fresh), (Duration::ZERO, false));
         let shut = [0, 0, 2000, 1_500_000, 1, 0, 500_000, 0, 1, 1_500_000, 20, 1];
         let shut = acquired(&shut, &wish(0, 0)).unwrap();

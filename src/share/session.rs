@@ -126,6 +126,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether this replica still keeps to its part, for others that may do so unseen.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settling.is_some()
+    }
+
     fn ask(&mut self, mut wish: Wish) {
         self.desks.asked(wish.key);
         if self.settling.is_some() {

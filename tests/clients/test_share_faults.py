@@ -351,3 +351,21 @@ def test_a_cut_line_is_noticed_and_mended(server, start):
         wait_until(lambda: len(told(replica, "share up")) == 3, what="a new connection")
     finally:
         relay.stop()
+
+
+def test_the_last_that_is_back_says_so_to_those_who_wait_for_it(server, start):
+    fleet = start(server, replicas=3)
+    wait_until(lambda: all(metric(one, "tollgate_share_members") == 3 for one in fleet.replicas), what="three that know each other")
+    server.restart_empty()
+    client = redis.Redis(port=server.port)
+    listener = client.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe("tg:v1:gate")
+    said = []
+
+    def looks():
+        said.append(listener.get_message(timeout=0.1))
+        return [one for one in said if one and b"look egress" in one["data"]]
+
+    wait_until(looks, what="a word of the last")
+    wait_until(lambda: all(is_up(one) for one in fleet.replicas), seconds=0.5, what="sharing again")
+    assert len(looks()) == 1, said

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from bucket import OPEN, OTHER_TRIES, SECOND, SHUT, TRIES, Bucket, Model, assert_within
+from fleet import jain
 from redis_servers import Clock, Redis, engines
 from world import wait_until
 
@@ -105,7 +106,7 @@ class Walk:
         horizon, lease = self.chance.choice([10_000, 200_000, SECOND]), self.chance.choice([100_000, SECOND])
         # Who has a turn beyond the horizon waits for that one first.
         want = 0 if self.model.furthest.get(me, 0) > self.bucket.now() + horizon else want
-        answer = self.bucket.acquire(me, want, horizon, self.chance.choice([0, 1, 5, 200]), TTL, lease=lease)
+        answer = self.bucket.acquire(me, want, horizon, self.chance.choice([0, 1, 5, 200]), TTL, lease=lease, alone=int(self.chance.random() < 0.1))
         self.tell(me, want, horizon, lease, answer)
         self.model.booked(me, want, horizon, lease, answer)
         self.met.add(answer.phase)
@@ -215,6 +216,130 @@ def test_only_a_gate_that_moves_is_told_to_the_others(bucket, clock):
     assert [one["data"] for one in messages if one] == ["0", "2", "opened"]
 
 
+def test_whoever_tries_a_gate_gets_no_second_slot_before_its_answer(bucket, clock):
+    bucket.acquire("a", 1)
+    bucket.report("shut", "a", SECOND)
+    clock += SECOND
+    assert bucket.acquire("a", 3, lease=2 * SECOND).phase == TRIES
+    clock += SECOND
+    for me in ("a", "b"):
+        answer = bucket.acquire(me, 3, lease=2 * SECOND)
+        assert (answer.phase, answer.k, answer.wait) == (OTHER_TRIES, 0, SECOND)
+    clock += SECOND
+    assert bucket.acquire("b", 3).phase == TRIES
+
+
+def fill(bucket, clock, replicas, seconds, step=50_000):
+    """Everybody asks for more than there is, for so many seconds."""
+    taken = dict.fromkeys(replicas, 0)
+    for _ in range(seconds * SECOND // step):
+        for me, weight in replicas.items():
+            taken[me] += len(bucket.acquire(me, 100, weight=weight).slots())
+            clock += step // len(replicas)
+    return taken
+
+
+def test_a_rate_that_long_stood_at_its_ceiling_is_not_halved_by_one_refusal(bucket, clock):
+    fill(bucket, clock, {"a": 1}, 9)
+    assert bucket.acquire("a", 1).met == 0
+    fill(bucket, clock, {"a": 1}, 2)
+    assert bucket.acquire("a", 1).met == 2
+    _, rate, _, cut = bucket.report("shut", "a", 10_000, sent=1000)
+    assert cut == 1 and rate == pytest.approx(0.9 * bucket.ceiling, rel=0.01)
+
+
+def test_a_bucket_that_was_lost_believes_whoever_stood_at_the_ceiling(bucket, clock):
+    for met, left in [(0, 0.45), (2, 0.9)]:
+        bucket.forget()
+        bucket.acquire("a", 1, met=met)
+        clock += SECOND // 2
+        bucket.acquire("a", 10)
+        assert bucket.report("shut", "a", SECOND, sent=1000)[1] == pytest.approx(left * bucket.ceiling, rel=0.01)
+
+
+def test_who_falls_silent_while_the_api_refuses_is_left_its_part_until_it_is_back(bucket, clock):
+    replicas = {"a": 1, "b": 1, "c": 1}
+    fill(bucket, clock, replicas, 12)
+    del replicas["c"]
+    fill(bucket, clock, replicas, 1)
+    assert bucket.report("shut", "a", 10_000, sent=1000)[3] == 1
+    clock += 20_000
+    assert bucket.acquire("a", 1).phase == TRIES
+    bucket.report("open", "a")
+    fill(bucket, clock, replicas, 3)
+    # What it takes unseen is four fifths of a third.
+    assert bucket.acquire("a", 0).members == 2
+    fill(bucket, clock, replicas, 20)
+    assert bucket.acquire("a", 0).rate == pytest.approx(bucket.ceiling * (1 - 0.8 / 3), rel=0.02)
+    assert bucket.acquire("c", 0, alone=1).rate == pytest.approx(bucket.ceiling, rel=0.02)
+
+
+def test_who_is_refused_later_is_left_its_part_later(bucket, clock):
+    replicas = {"a": 1, "b": 1, "c": 1, "d": 1}
+    fill(bucket, clock, replicas, 12)
+    fill(bucket, clock, {"a": 1, "b": 1, "c": 1}, 1)
+    # Nobody who is seen was refused while they still counted.
+    fill(bucket, clock, {"a": 1, "b": 1}, 8)
+    assert bucket.acquire("a", 0).rate == bucket.ceiling
+    bucket.report("shut", "a", 10_000, sent=1000)
+    assert bucket.acquire("a", 0).rate == pytest.approx(0.9 * 0.6 * bucket.ceiling, rel=0.01)
+    assert bucket.acquire("c", 0, alone=1).rate == pytest.approx(0.8 * bucket.ceiling, rel=0.01)
+    assert bucket.acquire("d", 0, alone=1).rate == bucket.ceiling
+
+
+def test_who_is_cut_off_again_and_again_never_takes_more_than_its_part(bucket, clock):
+    replicas = {"a": 1, "b": 1, "c": 1}
+    fill(bucket, clock, replicas, 12)
+    for _ in range(4):
+        fill(bucket, clock, {"a": 1, "b": 1}, 2)
+        bucket.report("shut", "a", 10_000, sent=1000)
+        clock += 20_000
+        bucket.acquire("a", 1)
+        bucket.report("open", "a")
+        fill(bucket, clock, {"a": 1, "b": 1}, 2)
+        assert bucket.acquire("a", 0).rate >= 0.6 * bucket.ceiling
+        assert bucket.acquire("c", 1).rate >= 0.9 * bucket.ceiling
+
+
+def test_who_falls_silent_while_nothing_is_refused_is_dead(bucket, clock):
+    replicas = {"a": 1, "b": 1, "c": 1}
+    assert fill(bucket, clock, replicas, 12)
+    bucket.report("shut", "a", 10_000, sent=1000)
+    clock += 20_000
+    bucket.acquire("a", 1)
+    bucket.report("open", "a")
+    fill(bucket, clock, replicas, 30)
+    del replicas["c"]
+    fill(bucket, clock, replicas, 10)
+    assert bucket.acquire("a", 0).members == 2
+    assert bucket.acquire("a", 0).rate == pytest.approx(bucket.ceiling, rel=0.02)
+
+
+def test_what_goes_out_unseen_is_no_burst_saved_up(bucket, clock):
+    bucket.acquire("a", 0)
+    clock += SECOND
+    bucket.acquire("a", 0, alone=1)
+    answer = bucket.acquire("b", 30)
+    assert answer.first == 0
+
+
+def test_parts_of_a_slot_are_given_as_often_as_they_are_large(bucket, clock):
+    # 20 slots in a horizon, of which the smaller two have two and a half.
+    weights = {"a": 20, "b": 10, "c": 5, "d": 5}
+    booked = {me: [] for me in weights}
+    served = dict.fromkeys(weights, 0)
+    for _ in range(60_000):
+        clock += 1009
+        for me, weight in weights.items():
+            due = [at for at in booked[me] if at <= clock.micros]
+            served[me] += len(due)
+            booked[me] = booked[me][len(due) :]
+            if not booked[me]:
+                booked[me] = [clock.micros + slot for slot in bucket.acquire(me, 100, weight=weight).slots()]
+    assert sum(served.values()) == pytest.approx(60 * 1.009 * bucket.ceiling / 1000, rel=0.01)
+    assert jain([served[me] / weight for me, weight in weights.items()]) > 0.995, served
+
+
 def test_one_of_many_waits_for_its_turn_by_one_call(bucket, clock):
     bucket.ceiling, bucket.burst = 10_000, 1
     bucket.acquire("replica-0", 0)
@@ -275,7 +400,7 @@ FIELDS = "tat gate half lease rate met anchor dip since grown cut began sent bus
 GARBAGE = ["", "x", "-1", "nan", "inf", "-inf", "1e400", "0x", "1.5", "9007199254740993", "1e15", "7", " 7", "7 7", "\0", "9" * 1000]
 
 
-@pytest.mark.parametrize("field", [*FIELDS, "refused", "before", "past_sent", "past_us", "owner", "stranger"])
+@pytest.mark.parametrize("field", [*FIELDS, "refused", "before", "past_sent", "past_us", "stood", "whole", "spared", "owner", "blind", "stranger"])
 def test_garbage_in_a_bucket_is_named_or_does_no_harm(bucket, clock, field):
     for value in GARBAGE:
         for call in (lambda: bucket.acquire("a", 3), lambda: bucket.report("shut", "a", SECOND, sent=1000)):

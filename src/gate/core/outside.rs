@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::gate::PROBATION;
 use crate::gate::bucket::Rate;
+use crate::gate::learn::Found;
 use crate::route::Family;
 
 use super::closing::fraction;
@@ -27,8 +28,10 @@ pub struct Wish {
     pub weight: u64,
     /// Requests per second as known here.
     pub rate: Rate,
-    /// Whether that rate has met a limit.
-    pub has_met_limit: bool,
+    /// What that rate has found.
+    pub found: Found,
+    /// This process goes by its part of the rate, without slots.
+    pub is_alone: bool,
 }
 
 /// What others should know of one gate. Instants are of this process.
@@ -89,8 +92,8 @@ pub struct Booking {
     pub members: u32,
     /// Requests per second of all together.
     pub rate: Rate,
-    /// Whether that rate has met a limit.
-    pub has_met_limit: bool,
+    /// What that rate has found.
+    pub found: Found,
     /// How long ago the gate was last found to have been shut for no reason.
     pub acquitted_for: Option<Duration>,
 }
@@ -210,7 +213,8 @@ impl<W> Core<W> {
             Phase::HalfOpen(_) | Phase::Open => gate.wanted(ready).min(MAX_WANT),
         };
         let weight = if ready == 0 { 0 } else { weight };
-        Some(Wish { key, slots, weight, rate: gate.rate(), has_met_limit: gate.has_met_limit() })
+        let (rate, found, is_alone) = (gate.rate(), gate.found(), gate.is_alone());
+        Some(Wish { key, slots, weight, rate, found, is_alone })
     }
 
     /// What others should know, in order.

@@ -37,6 +37,8 @@ pub(super) struct Ration {
 struct Alone {
     /// Until then what was booked goes out, here and elsewhere.
     from: Instant,
+    /// Refusals that did not lower the rate.
+    excused: u32,
     bucket: Bucket,
 }
 
@@ -131,6 +133,19 @@ impl Ration {
         self.alone.is_some()
     }
 
+    /// Whether a refusal is no reason to lower the rate: others who see what is booked are still to make room.
+    pub(super) fn excuses(&self, now: Instant) -> bool {
+        let is_early = |alone: &Alone| now < alone.from + ROOM_WITHIN && alone.excused < MOST_EXCUSED;
+        self.alone.as_ref().is_some_and(is_early)
+    }
+
+    /// One refusal has not lowered the rate.
+    pub(super) fn excused(&mut self) {
+        if let Some(alone) = &mut self.alone {
+            alone.excused += 1;
+        }
+    }
+
     /// Slots come in, `interval` apart; `part` of the rate is this process's.
     pub(super) fn hand_in(
         &mut self,
@@ -166,7 +181,7 @@ impl Ration {
         let from = self.slots.back().copied().unwrap_or(now).max(from);
         let mut bucket = Bucket::full(from, rate.times(part), 1);
         bucket.drain(from);
-        self.alone = Some(Alone { from, bucket });
+        self.alone = Some(Alone { from, excused: 0, bucket });
     }
 
     /// Slots are handed in again: from now on they are asked for.
@@ -177,7 +192,7 @@ impl Ration {
     /// The rate of the gate has changed.
     pub(super) fn set_rate(&mut self, now: Instant, rate: Rate) {
         let part = self.part;
-        if let Some(Alone { from, bucket }) = &mut self.alone {
+        if let Some(Alone { from, bucket, .. }) = &mut self.alone {
             bucket.set_rate(now.max(*from), rate.times(part));
         }
     }
@@ -201,6 +216,11 @@ impl Ration {
     }
 }
 
+/// After so long those who see each other have found out who is cut off, and leave it its part, or never will (decision 0017):
+/// the usual time for which a silent process counts, and ten seconds.
+const ROOM_WITHIN: Duration = Duration::from_secs(15);
+/// Of so many refusals one met the others, nearly always: they send more.
+const MOST_EXCUSED: u32 = 3;
 /// So late a timer may come on a busy machine.
 const LATE: Duration = WIDE_LAPSE;
 /// More than this is not made up for: it would keep a line waiting for what was sent past it.

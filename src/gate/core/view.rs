@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::gate::bucket::Rate;
+use crate::gate::learn::Found;
 use crate::route::Family;
 use crate::words::TenantId;
 
@@ -148,6 +149,6 @@ fn view(now: Instant, key: NodeKey, gate: &Node) -> GateView {
         },
         is_half_open: matches!(gate.phase, Phase::HalfOpen(_)),
         rate: gate.rate(),
-        has_met_limit: gate.has_met_limit(),
+        has_met_limit: gate.found() == Found::Limit,
     }
 }

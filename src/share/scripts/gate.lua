@@ -9,7 +9,7 @@
 -- ARGV[4]  sent: how long ago the request was sent whose answer says so (us)
 -- ARGV[5]  rate that the replica knows, for a bucket that is not there (milli-requests a second): after a refusal the
 --          one that it has lowered itself, so that `shut` then lowers nothing
--- ARGV[6]  whether that rate has met a limit (0 or 1)
+-- ARGV[6]  what that rate has found: 0 nothing, 1 a limit, 2 that its ceiling holds
 -- ARGV[7]  ceiling: the rate is never above this (milli-requests a second)
 -- ARGV[8]  channel to tell the others on
 -- ARGV[9]  message for them, sent as it is if the gate has moved; "" sends nothing
@@ -28,7 +28,7 @@
 
 local MAX = 9007199254740991
 local SECOND = 1000000
-local RETURN, REMEMBERED = 20 * SECOND, 120 * SECOND
+local RETURN, STANDS, REMEMBERED = 20 * SECOND, 10 * SECOND, 120 * SECOND
 local RATE_MIN, RATE_MAX = 1, 1000000000
 local MOVED = 50000
 -- Per mille below what was counted. Half of learn.rs's: what all replicas sent is counted exactly, and few are under way.
@@ -53,10 +53,10 @@ if what == 'verdict' then
 end
 
 local NAMES = { 'tat', 'gate', 'half', 'lease', 'rate', 'met', 'anchor', 'dip', 'since', 'grown', 'cut', 'began',
-  'sent', 'busy', 'last', 'acquitted', 'refused', 'before', 'past_sent', 'past_us', 'owner' }
+  'sent', 'busy', 'last', 'acquitted', 'refused', 'before', 'past_sent', 'past_us', 'stood', 'whole', 'spared', 'owner' }
 local raw = redis.call('HMGET', KEYS[1], unpack(NAMES))
-local s = { owner = raw[21] or '' }
-for i = 1, 20 do
+local s = { owner = raw[24] or '' }
+for i = 1, 23 do
   local number = tonumber(raw[i] or '0')
   if not number or number ~= number or number < 0 or number > MAX then
     return redis.error_reply('TOLLGATE garbage in field ' .. NAMES[i] .. ' of ' .. KEYS[1])
@@ -66,7 +66,7 @@ end
 
 if s.last > now then
   local step = s.last - now
-  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted', 'refused' }) do
+  for _, name in ipairs({ 'tat', 'gate', 'lease', 'grown', 'cut', 'began', 'acquitted', 'refused', 'spared' }) do
     s[name] = math.max(0, s[name] - step)
   end
 end
@@ -74,6 +74,7 @@ end
 local was_there = s.rate > 0
 if not was_there then
   s.rate, s.met, s.anchor, s.dip, s.since = known, known_met, known, DIP, RETURN
+  s.stood = known_met == 2 and STANDS or 0
   s.grown, s.began = now, now
 end
 
@@ -93,14 +94,21 @@ local function cut(until_at)
   local open_for = math.max(0, now - s.began)
   -- Slots that are booked but not yet due will not be used.
   local sent = math.max(0, s.sent - math.floor(math.max(0, s.tat - now) / interval))
+  local function believed(count, span)
+    local counted = count / (span / SECOND) / (s.rate / 1000)
+    return s.rate * math.max(0.25, math.min(1, counted + (1 - counted) * 0.7))
+  end
   s.before = s.rate
   if s.met == 0 then
     s.anchor, s.dip, s.met = s.rate * 0.5, DIP, 1
+  elseif s.met == 2 then
+    -- What began later than the standing says less than that; and of a bucket that was full nothing is kept.
+    local is_counted = open_for >= STANDS and s.busy * 2 > open_for
+    s.anchor = is_counted and believed(sent, until_at - s.began) or s.rate
+    s.dip, s.met = DIP, 1
   elseif s.busy * 2 > open_for then
     remember(sent, math.max(1, until_at - s.began))
-    local counted = s.past_sent / (s.past_us / SECOND) / (s.rate / 1000)
-    local believed = math.max(0.25, math.min(1, counted + (1 - counted) * 0.7))
-    s.anchor = s.rate * believed
+    s.anchor = believed(s.past_sent, s.past_us)
     s.dip = open_for < RETURN / 2 and math.min(s.dip * 2, 500) or DIP
   else
     s.anchor, s.dip = math.min(s.anchor, s.rate), DIP
@@ -114,6 +122,8 @@ if what == 'shut' or what == 'rest' then
   if what == 'shut' and not was_there then
     s.cut = now
   elseif what == 'shut' and sent_at > s.cut then
+    -- Before the first of refusals that follow each other closely.
+    if s.whole == 0 or now - s.cut > RETURN / 2 then s.whole = s.rate end
     -- While the gate is shut or tried, one request at most has gone: the rate was not what was refused.
     if s.cut > 0 and s.sent <= 1 then
       remember(0, math.max(1, until_at - s.began))
@@ -143,7 +153,7 @@ elseif what == 'acquit' then
     if s.before > 0 then s.rate, s.anchor, s.since, s.before = s.before, s.before, RETURN, 0 end
     s.gate, s.half, s.owner, s.lease = 0, 0, '', 0
     s.tat, s.grown, s.began, s.sent, s.busy = now + interval, now, now, 0, 0
-    s.acquitted = now
+    s.acquitted, s.whole = now, 0
     moved = true
   end
 else
@@ -156,7 +166,8 @@ redis.call('HSET', KEYS[1], 'tat', whole(s.tat), 'gate', whole(s.gate), 'half', 
   'dip', whole(s.dip), 'since', whole(s.since), 'grown', whole(s.grown), 'cut', whole(s.cut),
   'began', whole(s.began), 'sent', whole(s.sent), 'busy', whole(s.busy), 'last', whole(now),
   'acquitted', whole(s.acquitted), 'refused', whole(s.refused), 'before', whole(s.before),
-  'past_sent', whole(s.past_sent), 'past_us', whole(s.past_us))
+  'past_sent', whole(s.past_sent), 'past_us', whole(s.past_us), 'stood', whole(s.stood), 'whole', whole(s.whole),
+  'spared', whole(s.spared))
 redis.call('PEXPIRE', KEYS[1], KEPT_MS + math.ceil(math.max(0, s.gate - now) / 1000))
 if moved and ARGV[9] ~= '' then
   redis.call('PUBLISH', ARGV[8], ARGV[9])

@@ -73,7 +73,7 @@ impl Node {
 
     /// The rate is learned elsewhere.
     fn follow(&mut self, now: Instant, booking: &Booking) {
-        self.estimate.follow(booking.rate, booking.has_met_limit);
+        self.estimate.follow(booking.rate, booking.found);
         self.estimate.idle(now);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::gate::bucket::{Bucket, Rate};
-use crate::gate::learn::Estimate;
+use crate::gate::learn::{Estimate, Found};
 
 use super::Flight;
 use super::ask::Path;
@@ -126,9 +126,14 @@ impl Node {
         self.was_closed_for + current
     }
 
-    /// Whether a refusal has ever lowered the rate.
-    pub(super) fn has_met_limit(&self) -> bool {
-        self.estimate.has_met_limit()
+    /// What is known of the limit beside the rate.
+    pub(super) fn found(&self) -> Found {
+        self.estimate.found()
+    }
+
+    /// Whether this process goes by its own part of the rate.
+    pub(super) fn is_alone(&self) -> bool {
+        self.ration.as_ref().is_some_and(|ration| ration.is_alone())
     }
 
     /// When the next request may pass. A closed gate whose time has come turns half-open.
@@ -228,7 +233,12 @@ impl Node {
         self.lapse(now);
         let (path, sent_at, until) = refused;
         let before = self.estimate.clone();
-        self.estimate.refused(now, sent_at, until.saturating_duration_since(now));
+        let closed_for = until.saturating_duration_since(now);
+        match self.ration.as_mut().filter(|ration| ration.excuses(now)) {
+            Some(ration) if self.estimate.crowded(now, sent_at, closed_for) => ration.excused(),
+            Some(_) => {}
+            None => self.estimate.refused(now, sent_at, closed_for),
+        }
         self.bucket.set_rate(now, self.estimate.rate());
         let first = || Box::new(Episode { refused: Vec::with_capacity(1), before, probes });
         let episode = self.episode.get_or_insert_with(first);

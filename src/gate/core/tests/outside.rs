@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::gate::learn::Found;
 
 const MS: Duration = Duration::from_millis(1);
 const EGRESS: NodeKey = NodeKey::Egress;
@@ -16,7 +17,7 @@ fn booking(slots: u32, first_in: Duration) -> Booking {
         part: 0.5,
         members: 2,
         rate: Rate::new(10.0).unwrap(),
-        has_met_limit: false,
+        found: Found::Nothing,
         acquitted_for: None,
     }
 }
@@ -156,6 +157,43 @@ fn alone_it_goes_by_its_part_of_the_rate_which_does_not_grow() {
     world.core.ration(0.5);
     assert_eq!(world.goes(SECOND * 40).len(), 0);
     assert_eq!(world.wishes(), [(EGRESS, 30, 1)]);
+}
+
+#[test]
+fn alone_it_keeps_its_part_through_refusals_until_others_have_had_the_time_to_make_room() {
+    let mut world = shared(0);
+    world.core.fall_back(world.now, None, (world.now, 0.2));
+    let rate = |world: &World| world.core.egress(world.now).rate.per_second();
+    // Each while some others would have gone: one alone only tries the gate.
+    let start = world.now;
+    for (round, refusals, last_at) in [(0, 4, 13), (1, 1, 20)] {
+        let from = start + SECOND * 100 * round;
+        world.now = from;
+        world.core.ration(0.5);
+        world.core.fall_back(from, None, (from, 0.2));
+        let before = rate(&world);
+        // Each while some others would have gone: one alone only tries the gate.
+        for number in 1..=refusals {
+            assert!(rate(&world) > before * 0.99, "after {number} refusals");
+            world.now = from + SECOND * last_at * number / refusals;
+            (0..3).for_each(|who| world.under_way(who, 1));
+            (0..3).for_each(|who| world.refuse(who, SECOND));
+            let now = world.now + SECOND;
+            world.goes(now - world.start);
+        }
+        assert!(rate(&world) < before * 0.9, "after the last");
+    }
+}
+
+#[test]
+fn what_goes_without_slots_says_so() {
+    let mut world = shared(0);
+    let is_alone = |world: &World| world.core.wish(EGRESS).unwrap().is_alone;
+    assert!(!is_alone(&world));
+    world.core.fall_back(world.now, None, (world.now, 0.2));
+    assert!(is_alone(&world));
+    world.core.ration(0.5);
+    assert!(!is_alone(&world));
 }
 
 #[test]
