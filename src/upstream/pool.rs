@@ -9,7 +9,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep};
 
 use crate::clock::Clock;
 
@@ -307,15 +307,21 @@ impl Drop for Lent {
     }
 }
 
-/// Looks after the connections that rest, at once when one of them was closed, if it was seen resting before.
+/// Looks after the connections that rest, soon after one of them was closed, if it was seen resting before. Not at once: each
+/// request that takes one of them wakes this task, too, and all of them are looked at.
 async fn watch(pool: Weak<Shared>, every: Duration) {
     let mut tick = interval(every.max(Duration::from_millis(1)));
+    let mut pause = Box::pin(sleep(Duration::ZERO));
     std::future::poll_fn(|cx| {
         let Some(pool) = pool.upgrade() else { return Poll::Ready(()) };
         let mut is_tick = false;
         while tick.poll_tick(cx).is_ready() {
             is_tick = true;
         }
+        if !is_tick && pause.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        pause.as_mut().reset(Instant::now() + LOOK_AGAIN);
         if pool.look(cx, is_tick) { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
@@ -364,3 +370,5 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that the upstream closes right after an exchange holds its descriptor for so long, if nobody needs one.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// And one that it closes while it rests, a little longer than it must.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
