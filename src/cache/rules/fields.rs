@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::directives::Directives;
@@ -24,12 +25,14 @@ pub(super) fn kept(headers: &HeaderMap, said: &Directives, received: SystemTime)
 }
 
 /// The same fields with values that pin nothing but themselves: those of HTTP/1.1 are slices of the connection's read buffer, and
-/// an entry of a few hundred bytes would hold all of it.
+/// an entry of a few hundred bytes would hold all of it. They lie side by side in one piece of memory: to copy them for an
+/// answer is to count one reference, and not to fetch each value's own from where it has long been cold.
 pub(in crate::cache) fn owned(mut headers: HeaderMap) -> HeaderMap {
+    let mut all: Bytes = headers.values().flat_map(HeaderValue::as_bytes).copied().collect();
     for value in headers.values_mut() {
         let is_sensitive = value.is_sensitive();
         // A value that was valid stays valid.
-        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+        if let Ok(copy) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
             *value = copy;
             value.set_sensitive(is_sensitive);
         }
