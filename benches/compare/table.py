@@ -162,7 +162,7 @@ class Results:
             f"machine: {machine()}; {where}; load average {os.getloadavg()[0]:.1f} at the end",
             f"rounds: {wanted.rounds} of {wanted.seconds} s",
             f"servers: {'; '.join(versions())}",
-            f"threads: {threads} (Tollgate's: one worker of tokio, the first thread, those for files; nginx's: one "
+            f"threads: {threads} (Tollgate's: the first thread, which serves, and those for files; nginx's: one "
             "worker, and processes that look after it)",
         ])
 
