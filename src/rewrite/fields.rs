@@ -21,7 +21,6 @@ pub(super) fn strip(headers: &mut HeaderMap) {
         return;
     }
     let listed: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| !END_TO_END.contains(&name.as_str()))
         .collect();

@@ -292,8 +292,8 @@ async fn urls_in_fields_follow_the_client_and_hop_by_hop_fields_end_here() {
         "link: <https://localhost:8443/v1/rooms> rel=\"first\"",
         "location: https://localhost:8443/v1/rooms/1",
         "cisco-location: https://localhost:8443/v1/rooms/2",
-        "via: 1.1 linkerd",
         "x-url: https://webexapis.com/v1/rooms/3",
+        "via: 1.1 linkerd",
     ];
     check_answer(("GET", "/v1/rooms"), 302, (&sent, b""), (&expected, b"")).await;
 }

@@ -1,6 +1,5 @@
 //! Decides who drives the streams of an HTTP/2 connection, how long they live, and what becomes of a body that nobody reads.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +45,7 @@ impl Streams {
         Running { streams: self.clone(), shared, running: FuturesUnordered::new() }
     }
 
-    /// Reads and forgets what is left of a body that was answered early, within the bounds of lingering.
+    /// Reads on after an early answer: clients (curl 7.88) take the reset that would follow for a failure.
     pub(super) fn discard(&self, mut body: Body) {
         let (limit, within) = (self.settings.max_linger_bytes, self.settings.linger_timeout);
         self.open(async move {
@@ -81,17 +80,13 @@ impl Running {
             let are_new = !opened.is_empty();
             self.running.extend(opened.into_iter().map(|stream| AssertUnwindSafe(stream).catch_unwind()));
             while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
-                self.note(&ended);
+                if ended.is_err() {
+                    self.shared.panicked();
+                }
             }
             if !are_new {
                 return;
             }
-        }
-    }
-
-    fn note(&self, ended: &Result<(), Box<dyn Any + Send>>) {
-        if ended.is_err() {
-            self.shared.panicked();
         }
     }
 }

@@ -43,7 +43,7 @@ struct State {
     waiting: VecDeque<oneshot::Sender<Way>>,
     is_watched: bool,
     /// Something has begun to rest since the last tick of the watch.
-    is_used: bool,
+    has_rested: bool,
 }
 
 struct Resting {
@@ -222,7 +222,7 @@ impl Shared {
     }
 
     fn look_after(self: &Arc<Self>, state: &mut State) {
-        state.is_used = true;
+        state.has_rested = true;
         if !std::mem::replace(&mut state.is_watched, true) {
             // Ends when nothing has been kept for a while, at the latest with the pool.
             spawn(watch(Arc::downgrade(self), self.rest_timeout.min(LOOK_EVERY)));
@@ -245,8 +245,8 @@ impl Shared {
         }
         state.common = state.common.take().filter(|common| self.is_kept(common, now));
         if is_tick {
-            let is_used = std::mem::replace(&mut state.is_used, false);
-            state.is_watched = is_used || !state.resting.is_empty() || state.common.is_some();
+            let has_rested = std::mem::take(&mut state.has_rested);
+            state.is_watched = has_rested || !state.resting.is_empty() || state.common.is_some();
         }
         let is_watched = state.is_watched;
         drop(state);

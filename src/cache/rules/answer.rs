@@ -10,7 +10,6 @@ use crate::body::Body;
 
 use super::conditions::{self, Outcome};
 use super::judge::wanted;
-use super::list;
 use super::ranges::{self, Piece, Wanted};
 use super::stored::{Extent, Stored};
 
@@ -69,10 +68,7 @@ pub(in crate::cache) fn answer(stored: &Stored, request: &Parts, now: Instant) -
             partial(headers, &piece)
         }
         (Extent::Whole(Some(length)), _) if may_have_body(stored.status) => {
-            let stated = list::single(&headers, &header::CONTENT_LENGTH).and_then(list::digits);
-            if stated != Some(length) {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            }
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             Reply { status: stored.status, headers, content: Content::Whole }
         }
         _ => Reply { status: stored.status, headers, content: Content::Whole },
