@@ -341,8 +341,7 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 
 fn http1() -> http1::Builder {
     let mut http1 = http1::Builder::new();
-    // At most 100 fields, hyper's own limit: another one costs each answer two allocations.
-    http1.max_buf_size(HEAD_BYTES);
+    http1.max_buf_size(HEAD_BYTES).max_headers(128);
     http1
 }
 
