@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Method, Request, Response, Version};
@@ -164,7 +164,7 @@ impl Client {
                 if let Some(status) = exchange.interim.exceeded() {
                     return Poll::Ready(Err(Failed::Unexpected(status)));
                 }
-                match answer.as_mut().poll(cx) {
+                match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(answered) => Poll::Ready(Ok(answered)),
                     Poll::Pending => exchange.sending.poll_silence(cx, limits, &mut single.timer).map(Err),
                 }

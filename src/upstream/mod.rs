@@ -12,6 +12,7 @@ use crate::rewrite::Outbound;
 use crate::words::Base;
 
 mod attempts;
+mod bell;
 mod budget;
 mod client;
 mod connect;

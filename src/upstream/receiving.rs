@@ -106,10 +106,15 @@ impl Carrier {
         }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Self::Own(lent) = self {
-            // How it ended the body tells.
-            let _is_over = lent.single().map(|single| single.poll(cx));
+    fn poll_frame(
+        &mut self,
+        incoming: Pin<&mut Incoming>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let single = if let Self::Own(lent) = self { lent.single() } else { None };
+        match single {
+            Some(single) => single.poll_frame(incoming, cx),
+            None => incoming.poll_frame(cx),
         }
     }
 }
@@ -123,8 +128,7 @@ impl HttpBody for Received {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        this.carrier.drive(cx);
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+        let Poll::Ready(frame) = this.carrier.poll_frame(Pin::new(&mut this.incoming), cx) else {
             return this.poll_stall(cx).map(|stalled| Some(Err(stalled)));
         };
         this.timer = None;

@@ -1,15 +1,17 @@
 //! Decides how one HTTP/1.1 connection is driven: by the task that uses it, so that a request needs no other task.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Sleep;
 
+use super::bell::Bell;
 use super::sending::Watched;
 use super::wire::Wire;
 
@@ -17,6 +19,7 @@ use super::wire::Wire;
 pub(super) struct Single {
     sender: SendRequest<Watched>,
     connection: Connection<TokioIo<Wire>, Watched>,
+    bell: Bell,
     is_over: bool,
     is_suspect: bool,
     is_used: bool,
@@ -28,19 +31,36 @@ impl Single {
     /// Speaks HTTP/1.1 over `wire`.
     pub(super) async fn open(http1: &Builder, wire: Wire) -> hyper::Result<Box<Self>> {
         let (sender, connection) = http1.handshake(TokioIo::new(wire)).await?;
+        let (bell, timer) = (Bell::new(), None);
         let (is_over, is_suspect, is_used) = (false, false, false);
-        Ok(Box::new(Self { sender, connection, is_over, is_suspect, is_used, timer: None }))
+        Ok(Box::new(Self { sender, connection, bell, is_over, is_suspect, is_used, timer }))
     }
 
     /// Moves bytes; ready once the connection is over. What came of an exchange its answer and its body tell.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_over && Pin::new(&mut self.connection).poll(cx).is_ready() {
-            self.is_over = true;
+        let Self { connection, bell, is_over, .. } = self;
+        if !*is_over && bell.poll(cx, |cx| Pin::new(connection).poll(cx)).is_ready() {
+            *is_over = true;
         }
-        if self.is_over { Poll::Ready(()) } else { Poll::Pending }
+        if *is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Takes a request; its answer comes while the connection is polled.
+    /// The next frame of the body that is on its way: what is here already, or what comes now that somebody asks.
+    pub(super) fn poll_frame(
+        &mut self,
+        mut incoming: Pin<&mut Incoming>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let here = self.bell.muted(|cx| incoming.as_mut().poll_frame(cx));
+        if here.is_ready() {
+            return here;
+        }
+        // How it ended the body tells.
+        let _is_over = self.poll(cx);
+        incoming.poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Takes a request; its answer comes while the connection is polled, which it must be next, and at no other time.
     ///
     /// # Drop
     /// Dropping the future ends the connection, once it is polled again.
@@ -49,7 +69,8 @@ impl Single {
         request: Request<Watched>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Watched>>>> + use<> {
         self.is_used = true;
-        self.sender.try_send_request(request)
+        let Self { sender, bell, .. } = self;
+        bell.muted(|_| sender.try_send_request(request))
     }
 
     /// Whether it can carry another exchange now.
