@@ -64,6 +64,27 @@ impl fmt::Display for Side {
     }
 }
 
+/// The first 12 hexadecimal digits of a keyed hash.
+#[derive(Debug, Clone, Copy)]
+pub struct Digits([u8; 12]);
+
+impl Digits {
+    fn of(hash: &[u8; 16]) -> Self {
+        let mut digits = [0; 12];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(hash) {
+            pair.iter_mut().zip([byte >> 4, byte & 15]).for_each(|(digit, half)| {
+                *digit = if half < 10 { b'0' + half } else { b'a' - 10 + half };
+            });
+        }
+        Self(digits)
+    }
+
+    /// The digits themselves.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// 16 bytes of HMAC-SHA-256; shown as 12 hexadecimal digits.
 macro_rules! keyed_hash {
     ($(#[$doc:meta])* $name:ident) => {
@@ -83,10 +104,16 @@ macro_rules! keyed_hash {
             }
         }
 
+        impl $name {
+            /// As much of it as is shown.
+            pub fn digits(self) -> Digits {
+                Digits::of(&self.0)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let shown = self.0.iter().take(6).fold(0_u64, |shown, byte| shown << 8 | u64::from(*byte));
-                write!(f, "{shown:012x}")
+                f.write_str(self.digits().as_str())
             }
         }
 

@@ -225,8 +225,8 @@ impl Router {
         if let Some((name, _)) = head.headers.iter().find(|(_, value)| is_stream && is_padded(value)) {
             return Err(Denied::PaddedField(name.clone()));
         }
-        let authority = authority(head)?;
-        let asked = (authority.host(), authority.port_u16());
+        let (authority, port) = authority(head)?;
+        let asked = (authority.host(), port);
         let is_native = self.api.iter().any(|name| name.is(scheme, asked));
         if !is_native && !self.answers(asked) {
             return Err(Denied::UnknownHost(authority));
@@ -323,8 +323,8 @@ fn path_and_query(head: &Parts) -> Option<PathAndQuery> {
     (is_web && is_target).then(|| target.clone())
 }
 
-/// The one authority the request names: RFC 9112 §3.2 for HTTP/1.1, RFC 9113 §8.3.1 for HTTP/2.
-fn authority(head: &Parts) -> Result<Authority, Denied> {
+/// The one authority the request names, and its port: RFC 9112 §3.2 for HTTP/1.1, RFC 9113 §8.3.1 for HTTP/2.
+fn authority(head: &Parts) -> Result<(Authority, Option<u16>), Denied> {
     let mut named = head.headers.get_all(header::HOST).iter();
     let host = named.next().map(|value| Authority::try_from(value.as_bytes())).transpose();
     let host = host.map_err(|_invalid| Denied::BadHost)?;
@@ -337,8 +337,9 @@ fn authority(head: &Parts) -> Result<Authority, Denied> {
         (None, Some(host)) => host,
         (None, None) => return Err(Denied::BadHost),
     };
-    let has_odd_port = authority.port().is_none() && !is_bare(&authority);
-    if authority.as_str().contains('@') || has_odd_port { Err(Denied::BadHost) } else { Ok(authority) }
+    let port = authority.port_u16();
+    let has_odd_port = port.is_none() && !is_bare(&authority);
+    if authority.as_str().contains('@') || has_odd_port { Err(Denied::BadHost) } else { Ok((authority, port)) }
 }
 
 /// Nothing follows the host but an empty port.

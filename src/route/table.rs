@@ -141,13 +141,15 @@ const NEVER: &[&str] = &[
 
 /// Template, family segment and cache rule of a canonical target.
 pub(super) fn classify(target: &PathAndQuery) -> (RouteId, &'static str, CacheRule) {
-    let path = target.path().strip_suffix('/').unwrap_or_else(|| target.path());
-    let segment = first_segment(path);
+    let path = target.path().as_bytes();
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let segment = segments(path).nth(2).unwrap_or_default();
     // For every request: a word that is compared is cheaper than a template that is taken apart.
-    let found = TABLE.iter().find(|row| row.segment == segment && matches(row.template, path));
+    let found = TABLE.iter().find(|row| row.segment.as_bytes() == segment && matches(row.template, path));
     let Some(row) = found else {
-        let rule = if NEVER.contains(&segment) { CacheRule::Never } else { CacheRule::Standard };
-        return (RouteId::OTHER, known_segment(segment), rule);
+        let is_never = NEVER.iter().any(|never| never.as_bytes() == segment);
+        let rule = if is_never { CacheRule::Never } else { CacheRule::Standard };
+        return (RouteId::OTHER, known(segment), rule);
     };
     let rule = match row.rule {
         // A query on contents is a signal with side effects (`allow=`), or unknown: always upstream.
@@ -159,8 +161,8 @@ pub(super) fn classify(target: &PathAndQuery) -> (RouteId, &'static str, CacheRu
 
 /// The path lacks `/v1` and its first segment is one that the API has below it.
 pub(super) fn is_missing_version(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    path.starts_with('/') && known_segment(first) != "other"
+    let first = segments(path.trim_start_matches('/').as_bytes()).next().unwrap_or_default();
+    path.starts_with('/') && known(first) != "other"
 }
 
 /// Two parsers could disagree about such a path: dot segments, backslashes, encoded separators, empty segments.
@@ -178,10 +180,9 @@ pub(super) fn is_ambiguous(path: &str) -> bool {
         || segments().any(|segment| segment == "." || segment == "..")
 }
 
-fn matches(template: &str, path: &str) -> bool {
-    let is_slash = |sign: &u8| *sign == b'/';
-    let mut words = template.as_bytes().split(is_slash);
-    let mut segments = path.as_bytes().split(is_slash);
+fn matches(template: &str, path: &[u8]) -> bool {
+    let mut words = segments(template.as_bytes());
+    let mut segments = segments(path);
     loop {
         match (words.next(), segments.next()) {
             (None, None) => return true,
@@ -192,16 +193,21 @@ fn matches(template: &str, path: &str) -> bool {
     }
 }
 
-fn first_segment(path: &str) -> &str {
-    path.split('/').nth(2).unwrap_or_default()
+/// As bytes: a search for a sign in so short a text costs more than to look at each.
+fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|sign| *sign == b'/')
 }
 
 pub(super) fn known_segment(segment: &str) -> &'static str {
-    TABLE.iter().map(|row| row.segment).find(|known| *known == segment).unwrap_or("other")
+    known(segment.as_bytes())
+}
+
+fn known(segment: &[u8]) -> &'static str {
+    TABLE.iter().map(|row| row.segment).find(|known| known.as_bytes() == segment).unwrap_or("other")
 }
 
 /// Content ids are base64url (or base64) text: anything else is not shared (SECURITY 1, row 14).
-fn is_plain_id(path: &str) -> bool {
-    let id = path.rsplit('/').next().unwrap_or_default();
-    id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='))
+fn is_plain_id(path: &[u8]) -> bool {
+    let id = segments(path).next_back().unwrap_or_default();
+    id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='))
 }

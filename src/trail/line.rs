@@ -9,21 +9,25 @@ use http::uri::Authority;
 use crate::admit::Pass;
 use crate::metrics::method_label;
 use crate::route::masked;
+use crate::words::Digits;
 
 use super::Record;
 
 impl Record {
     pub(super) fn log(&self, total: Duration) {
+        let digits = self.tenant.as_ref().map(|pass| pass.tenant().digits());
+        // The name that the operator gave, or the beginning of its hash.
+        let name = self.tenant.as_ref().and_then(Pass::name).map(AsRef::as_ref);
         tracing::info!(
-            request_id = %text(&self.tracking_id),
+            request_id = &*text(&self.tracking_id),
             webex_tracking_id = self.webex_tracking_id.as_ref().map(text).as_deref(),
-            trace_id = self.trace_id,
+            trace_id = self.trace_id.as_str(),
             route = self.route.as_str(),
-            tenant = self.tenant.as_ref().map(who).as_deref(),
+            tenant = name.or_else(|| digits.as_ref().map(Digits::as_str)),
             upstream = self.upstream.as_ref().map(Authority::as_str),
             outcome = self.outcome().as_str(),
             http.method = method_label(&self.method),
-            http.path = %masked(&self.path),
+            http.path = &*masked(&self.path),
             http.status = self.status.map(|status| status.as_u16()),
             wait_ms = millis(self.waited),
             observed_wait_ms = self.observed.map(millis),
@@ -40,8 +44,8 @@ impl Record {
     /// What the cache does by itself is a step, not a request.
     pub(super) fn log_aside(&self) {
         tracing::debug!(
-            request_id = %text(&self.tracking_id),
-            trace_id = self.trace_id,
+            request_id = &*text(&self.tracking_id),
+            trace_id = self.trace_id.as_str(),
             route = self.route.as_str(),
             attempts = self.attempts,
             upstream_ms = millis(self.upstream_for),
@@ -55,20 +59,13 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The name that the operator gave a tenant, or the beginning of its hash.
-fn who(pass: &Pass) -> Cow<'_, str> {
-    match pass.name() {
-        Some(name) => Cow::Borrowed(name),
-        None => Cow::Owned(pass.tenant().to_string()),
-    }
-}
-
 /// A stranger's bytes, in a form that cannot break a log line.
 fn text(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes().get(..MAX_BYTES).unwrap_or(value.as_bytes());
-    let needs_escape = |byte: &u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\'' | b'\\');
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
     match str::from_utf8(bytes) {
-        Ok(plain) if !bytes.iter().any(needs_escape) => Cow::Borrowed(plain),
+        // All of them, though the first odd one would tell: so many are looked at in one step.
+        Ok(plain) if bytes.iter().fold(true, |plain, byte| plain & is_plain(byte)) => Cow::Borrowed(plain),
         _ => Cow::Owned(String::from_utf8_lossy(bytes).escape_default().to_string()),
     }
 }

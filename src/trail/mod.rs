@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::Entry;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -30,6 +31,7 @@ mod trace;
 
 use followed::Followed;
 use remembered::refusal_reason;
+use trace::TraceId;
 
 /// The record of one request. Facts come in while it walks; [`Trail::close`] ends it.
 ///
@@ -46,7 +48,7 @@ struct Record {
     started_at: Instant,
     tracking_id: HeaderValue,
     webex_tracking_id: Option<HeaderValue>,
-    trace_id: String,
+    trace_id: TraceId,
     upstream: Option<Authority>,
     method: Method,
     path: String,
@@ -100,7 +102,7 @@ impl Trail {
         Self::of(metrics, head, trace_id, Asker::Cache)
     }
 
-    fn of(metrics: Arc<Metrics>, head: &Parts, trace_id: String, asker: Asker) -> Self {
+    fn of(metrics: Arc<Metrics>, head: &Parts, trace_id: TraceId, asker: Asker) -> Self {
         Self {
             record: Some(Box::new(Record {
                 metrics,
@@ -241,18 +243,19 @@ impl Trail {
         let Some(mut record) = self.record.take() else { return response };
         record.status = Some(response.status());
         let headers = response.headers_mut();
-        let status = record.note.and_then(|note| HeaderValue::from_str(&note.cache_status()).ok());
+        let status = record.note.and_then(|note| HeaderValue::try_from(note.cache_status()).ok());
         if let Some(status) = status {
             headers.append(CACHE_STATUS, status);
         }
         if record.attempts > 1 {
             headers.insert(ATTEMPTS, HeaderValue::from(record.attempts));
         }
-        match headers.get(TRACKING_ID) {
-            Some(id) if record.attempts > 0 => record.webex_tracking_id = Some(id.clone()),
-            Some(_) => {}
-            None => drop(headers.insert(TRACKING_ID, record.tracking_id.clone())),
+        let id = headers.entry(TRACKING_ID);
+        if let (Entry::Occupied(id), true) = (&id, record.attempts > 0) {
+            record.webex_tracking_id = Some(id.get().clone());
         }
+        // HPACK would keep each one for the next answer, and compare that with all of them: none comes twice.
+        id.or_insert_with(|| record.tracking_id.clone()).set_sensitive(true);
         if record.retry_after.is_none() && response.status() == StatusCode::TOO_MANY_REQUESTS {
             let stated = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             record.retry_after = stated.and_then(|text| text.parse().ok()).map(Duration::from_secs);

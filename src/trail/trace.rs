@@ -6,12 +6,22 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The trace of a request that is about to be forwarded, as 32 hexadecimal digits.
+/// The trace of a request: 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TraceId([u8; TRACE_DIGITS]);
+
+impl TraceId {
+    pub(super) fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// The trace of a request that is about to be forwarded.
 ///
 /// One `traceparent` that can be read stays as it is: a proxy without spans of its own is no parent. Without one, or
 /// with one that cannot be read, a new one takes its place, and `tracestate`, which then belongs to nothing, goes
 /// (Trace Context §3.2, §4.3).
-pub(super) fn adopt(headers: &mut HeaderMap) -> String {
+pub(super) fn adopt(headers: &mut HeaderMap) -> TraceId {
     let mut sent = headers.get_all(&TRACEPARENT).iter();
     let (first, second) = (sent.next(), sent.next());
     let known = first.filter(|_| second.is_none()).and_then(|value| trace_id(value.as_bytes()));
@@ -27,17 +37,18 @@ pub(super) fn adopt(headers: &mut HeaderMap) -> String {
 }
 
 /// The id of a trace that begins here, and its line. Not sampled: nobody has asked for it.
-fn begun() -> (String, String) {
+fn begun() -> (TraceId, String) {
     let (mut trace, mut span) = ([0; TRACE_DIGITS], [0; TRACE_DIGITS]);
-    let trace = uuid::Uuid::new_v4().as_simple().encode_lower(&mut trace);
+    uuid::Uuid::new_v4().as_simple().encode_lower(&mut trace);
     let span = uuid::Uuid::new_v4().as_simple().encode_lower(&mut span);
     // The version's digit stands in the first half, so that is never zero.
     let span = span.get(..SPAN_DIGITS).unwrap_or_default();
-    (trace.to_owned(), ["00-", trace, "-", span, "-00"].concat())
+    let trace = TraceId(trace);
+    (trace, ["00-", trace.as_str(), "-", span, "-00"].concat())
 }
 
 /// The trace id; none if the value is malformed. A higher version may say more after the flags (§3.2.2).
-fn trace_id(value: &[u8]) -> Option<String> {
+fn trace_id(value: &[u8]) -> Option<TraceId> {
     let mut parts = value.splitn(5, |byte| *byte == b'-');
     let mut part = |digits: usize| {
         let is_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
@@ -51,7 +62,7 @@ fn trace_id(value: &[u8]) -> Option<String> {
     if version == b"00" && has_more {
         return None;
     }
-    std::str::from_utf8(trace).ok().map(str::to_owned)
+    trace.try_into().ok().map(TraceId)
 }
 
 const TRACE_DIGITS: usize = 32;
@@ -79,7 +90,7 @@ mod tests {
         ] {
             let sent = headers(&[("traceparent", parent), ("tracestate", "a=1"), ("tracestate", "b=2")]);
             let mut passed = sent.clone();
-            assert_eq!(adopt(&mut passed), TRACE, "{parent}");
+            assert_eq!(adopt(&mut passed).as_str(), TRACE, "{parent}");
             assert_eq!(passed, sent);
         }
     }
@@ -113,8 +124,8 @@ mod tests {
         let trace = adopt(&mut passed);
         let lines: Vec<_> = passed.get_all("traceparent").iter().collect();
         assert_eq!(lines.len(), 1);
-        assert_eq!(trace_id(lines[0].as_bytes()), Some(trace.clone()), "{sent:?}");
-        assert_ne!(trace, TRACE);
+        assert_eq!(trace_id(lines[0].as_bytes()), Some(trace), "{sent:?}");
+        assert_ne!(trace.as_str(), TRACE);
         assert_eq!(passed.get("tracestate"), None);
     }
 }

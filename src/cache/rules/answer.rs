@@ -51,7 +51,7 @@ pub(in crate::cache) enum Content {
 
 /// Answers a request from what [`super::judge()`] chose, or from what another rule keeps.
 pub(in crate::cache) fn answer(stored: &Stored, request: &Parts, now: Instant) -> Reply {
-    let mut headers = stored.headers.clone();
+    let mut headers = with_room(&stored.headers);
     headers.insert(header::AGE, HeaderValue::from(stored.age(now).as_secs().min(OLDEST)));
     match conditions::evaluate(stored, request) {
         Outcome::NotModified => return not_modified(headers),
@@ -122,6 +122,14 @@ fn failed(kept: &HeaderMap) -> Reply {
     Reply { status: StatusCode::PRECONDITION_FAILED, headers, content: Content::Nothing }
 }
 
+/// The kept fields, and room for those that every answer gets on its way: a mere copy has none, and would move to a larger
+/// place twice.
+fn with_room(kept: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(kept.len() + ADDED);
+    headers.extend(kept.iter().map(|(name, value)| (name.clone(), value.clone())));
+    headers
+}
+
 fn may_have_body(status: StatusCode) -> bool {
     !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT)
 }
@@ -134,6 +142,9 @@ const REPRESENTATION: [header::HeaderName; 5] = [
     header::CONTENT_RANGE,
     header::CONTENT_TYPE,
 ];
+
+/// Age, Via, Cache-Status, TrackingID, and a few more.
+const ADDED: usize = 6;
 
 /// What Age says at most (RFC 9111 §1.2.2).
 const OLDEST: u64 = 1 << 31;
