@@ -1,6 +1,7 @@
 //! Decides who fetches when many ask for the same: one leads, the others read what it gets.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -115,15 +116,18 @@ impl Flights {
         epoch: Epoch,
         credential: CredentialId,
     ) -> Result<Flight, Lead> {
+        let wanted = Arc::new(wanted);
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.get(&wanted).filter(|flight| flight.is_joinable() && may_join(flight))
+        let place = under_way.entry(Arc::clone(&wanted));
+        if let Entry::Occupied(known) = &place
+            && known.get().is_joinable()
+            && may_join(known.get())
         {
-            return Ok(flight.clone());
+            return Ok(known.get().clone());
         }
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, stage) = watch::channel(Stage::Asking);
-        let wanted = Arc::new(wanted);
-        under_way.insert(Arc::clone(&wanted), Flight { id, epoch, credential, stage });
+        place.insert_entry(Flight { id, epoch, credential, stage });
         Err(Lead { flights: self.clone(), wanted, id, stage: sender })
     }
 
@@ -196,9 +200,10 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let mut under_way = self.flights.lock();
-        if under_way.get(&self.wanted).is_some_and(|flight| flight.id == self.id) {
-            under_way.remove(&self.wanted);
+        if let Entry::Occupied(known) = self.flights.lock().entry(Arc::clone(&self.wanted))
+            && known.get().id == self.id
+        {
+            known.remove();
         }
     }
 }

@@ -185,12 +185,13 @@ impl Shared {
         {
             self.forget(plan, found);
         }
-        if !is_shareable(plan.kind, &answer, kept.is_some()) {
+        let is_wanted = kept.is_some() || slot.lead.as_ref().is_some_and(Lead::is_followed);
+        if is_wanted && !is_shareable(plan.kind, &answer, kept.is_some()) {
             slot.part();
         }
         let response = Response::from_parts(answer, body);
         let keep = kept.map(|(stored, audience)| self.keep(plan, head, stored, audience));
-        if keep.is_none() && !slot.lead.as_ref().is_some_and(Lead::is_followed) {
+        if keep.is_none() && (slot.lead.is_none() || !is_wanted) {
             return (response, slot.note());
         }
         let (response, kept) = self.stream(slot.lead.take(), response, keep);

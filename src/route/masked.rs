@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// A path: plain words and Webex's ids stay, whatever else a segment may be is `*`. The address of an incoming
 /// webhook is its credential, and a client with a fault puts its token anywhere.
 pub fn masked(path: &str) -> Cow<'_, str> {
-    if path.len() <= MAX_BYTES && path.split('/').all(is_harmless) {
+    if path.len() <= MAX_BYTES && path.as_bytes().split(|sign| *sign == b'/').all(is_harmless) {
         return Cow::Borrowed(path);
     }
     let mut shown = String::with_capacity(path.len().min(MAX_BYTES));
@@ -17,20 +17,20 @@ pub fn masked(path: &str) -> Cow<'_, str> {
         if index > 0 {
             shown.push('/');
         }
-        shown.push_str(if is_harmless(segment) { segment } else { "*" });
+        shown.push_str(if is_harmless(segment.as_bytes()) { segment } else { "*" });
     }
     Cow::Owned(shown)
 }
 
-fn is_harmless(segment: &str) -> bool {
-    let is_version = matches!(segment, "v1" | "v2");
+fn is_harmless(segment: &[u8]) -> bool {
+    let is_version = matches!(segment, b"v1" | b"v2");
     // Words such as meetingInfo have few capitals; a random text of letters alone has many.
     let is_word = segment.len() <= MAX_WORD
-        && segment.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.'))
-        && segment.bytes().filter(u8::is_ascii_uppercase).count() <= MAX_CAPITALS;
+        && segment.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.'))
+        && segment.iter().filter(|byte| byte.is_ascii_uppercase()).count() <= MAX_CAPITALS;
     let is_id = segment.len() <= MAX_ID
-        && WEBEX_IDS.iter().any(|begin| segment.starts_with(begin))
-        && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'='));
+        && WEBEX_IDS.iter().any(|begin| segment.starts_with(begin.as_bytes()))
+        && segment.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'='));
     is_version || is_word || is_id
 }
 

@@ -254,8 +254,7 @@ impl Trail {
         if let (Entry::Occupied(id), true) = (&id, record.attempts > 0) {
             record.webex_tracking_id = Some(id.get().clone());
         }
-        // HPACK would keep each one for the next answer, and compare that with all of them: none comes twice.
-        id.or_insert_with(|| record.tracking_id.clone()).set_sensitive(true);
+        id.or_insert_with(|| record.tracking_id.clone());
         if record.retry_after.is_none() && response.status() == StatusCode::TOO_MANY_REQUESTS {
             let stated = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             record.retry_after = stated.and_then(|text| text.parse().ok()).map(Duration::from_secs);

@@ -35,6 +35,11 @@ impl Bell {
         poll(&mut Context::from_waker(&self.waker))
     }
 
+    /// Wakes nobody until it is polled for somebody again.
+    pub(super) fn rest(&self) {
+        drop(self.clapper.task.take());
+    }
+
     /// Does something that wakes nobody. The connection must be polled next, lest something else of that moment be missed.
     pub(super) fn muted<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
         self.clapper.is_muted.store(true, Ordering::SeqCst);
@@ -70,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn it_wakes_who_polled_last_and_nobody_while_it_is_muted() {
+    fn it_wakes_who_polled_last_and_nobody_while_it_is_muted_or_rests() {
         let bell = Bell::new();
         let [first, second] = [(); 2].map(|()| Arc::<Rung>::default());
         let poll = |task: &Arc<Rung>| {
@@ -93,5 +98,9 @@ mod tests {
         let _same = poll(&second);
         waker.wake_by_ref();
         assert!(!rung(&first) && rung(&second));
+        let _same = poll(&second);
+        bell.rest();
+        waker.wake_by_ref();
+        assert!(!rung(&second));
     }
 }

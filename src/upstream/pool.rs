@@ -196,6 +196,7 @@ impl Shared {
 
     /// Hands a free connection to who waits for one, else lets it rest.
     fn offer(self: &Arc<Self>, mut single: Box<Single>) {
+        single.rest();
         loop {
             let mut state = self.lock();
             let Some(waiter) = state.waiting.pop_front() else {

@@ -73,6 +73,11 @@ impl Single {
         bell.muted(|_| sender.try_send_request(request))
     }
 
+    /// Nobody uses it for now: what its last exchange still does to it concerns nobody.
+    pub(super) fn rest(&self) {
+        self.bell.rest();
+    }
+
     /// Whether it can carry another exchange now.
     pub(super) fn is_ready(&self) -> bool {
         !self.is_over && !self.is_suspect && self.sender.is_ready()
