@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
+use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::{Shared, SpoolRoom, size};
@@ -95,7 +96,7 @@ impl Writing {
     }
 
     pub(super) fn into_parts(self) -> (Kept, Bytes) {
-        let held = Held { file: self.file, _reserved: self.reserved };
+        let held = Held { file: self.file, reserved: Some(self.reserved) };
         (Kept { held: Arc::new(held), length: self.written }, self.buffer.freeze())
     }
 }
@@ -112,24 +113,37 @@ impl Kept {
         self.length
     }
 
-    /// Starts reading one batch on a thread that may block; an error if the file is shorter than it was.
-    pub(super) fn read(&self, offset: u64) -> JoinHandle<io::Result<Bytes>> {
+    /// Starts reading one batch on a thread that may block; an error if the file is shorter than it was. `last` is the batch
+    /// before: if nobody else holds it, its memory is used again.
+    pub(super) fn read(&self, offset: u64, last: Bytes) -> JoinHandle<io::Result<Bytes>> {
         let left = self.length.saturating_sub(offset);
         let batch = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH_BYTES);
         let held = Arc::clone(&self.held);
         spawn_blocking(move || {
-            let mut buffer = vec![0; batch];
+            let mut buffer = last.try_into_mut().unwrap_or_default();
+            buffer.resize(batch, 0);
             held.file.read_exact_at(&mut buffer, offset)?;
-            Ok(Bytes::from(buffer))
+            Ok(buffer.freeze())
         })
     }
 }
 
-/// A spool file; gone, and its room free, when the last reader is.
+/// A spool file; gone, and its room free, soon after the last reader is: to take back its pages lasts milliseconds, which a thread
+/// has that may block.
 #[derive(Debug)]
 struct Held {
     file: Arc<File>,
-    _reserved: Reserved,
+    reserved: Option<Reserved>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (file, reserved) = (Arc::clone(&self.file), self.reserved.take());
+        // Without a runtime both go right here.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop((file, reserved)));
+        }
+    }
 }
 
 pub(super) async fn blocking<T: Send + 'static>(
@@ -144,4 +158,4 @@ pub(super) fn stopped(error: JoinError) -> io::Error {
 }
 
 /// One trip to the disk: the memory that one transfer needs.
-pub(super) const BATCH_BYTES: usize = 128 * 1024;
+pub(super) const BATCH_BYTES: usize = 256 * 1024;

@@ -90,12 +90,14 @@ impl Parcel {
 struct FileBody {
     kept: Kept,
     offset: u64,
+    /// What was handed over last: it is sent, and given back, before more is asked for.
+    last: Bytes,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl FileBody {
     fn new(kept: Kept) -> Self {
-        Self { kept, offset: 0, reading: None }
+        Self { kept, offset: 0, last: Bytes::new(), reading: None }
     }
 
     fn left(&self) -> u64 {
@@ -115,13 +117,16 @@ impl HttpBody for FileBody {
             return Poll::Ready(None);
         }
         let offset = self.offset;
-        let Self { kept, reading, .. } = &mut *self;
-        let reading = reading.get_or_insert_with(|| kept.read(offset));
+        let Self { kept, last, reading, .. } = &mut *self;
+        let reading = reading.get_or_insert_with(|| kept.read(offset, std::mem::take(last)));
         let read = ready!(Pin::new(reading).poll(cx)).unwrap_or_else(|error| Err(stopped(error)));
         self.reading = None;
         Poll::Ready(Some(match read {
             Ok(data) => {
                 self.offset += size(data.len());
+                if self.left() > 0 {
+                    self.last = data.clone();
+                }
                 Ok(Frame::data(data))
             }
             Err(error) => Err(BodyError::Spool(error)),
