@@ -176,8 +176,7 @@ impl Connection {
             if request.headers().len() > settings.max_fields {
                 let mut refused = Response::new(Outgoing::new(Body::empty(), in_progress));
                 if streams.is_none() {
-                    activity.set_unread(Unread::Rest);
-                    refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    close_unread(&mut refused, &activity);
                 }
                 // What hyper answers for HTTP/1 by itself: the handler never sees such a head.
                 *refused.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -202,9 +201,7 @@ impl Connection {
             let left = returned.finish(limit).await;
             let Some(streams) = streams else {
                 if !matches!(left, Left::Nothing) {
-                    // hyper reads no more of it, and closes the connection after the answer.
-                    activity.set_unread(Unread::Rest);
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    close_unread(&mut response, &activity);
                 }
                 return Ok(response.map(|body| Outgoing::new(body, in_progress)));
             };
@@ -233,6 +230,12 @@ impl Connection {
         };
         timeout(settings.linger_timeout, goodbye).await.unwrap_or_default();
     }
+}
+
+/// hyper reads no more of the request, and closes the connection after this answer.
+fn close_unread<B>(response: &mut Response<B>, activity: &Activity) {
+    activity.set_unread(Unread::Rest);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// What is left of an HTTP/1 connection after some requests.

@@ -33,6 +33,18 @@ async fn a_malformed_or_oversized_head_is_refused_and_the_connection_closed() {
 }
 
 #[tokio::test]
+async fn a_bound_above_what_hyper_parses_by_itself_holds_too() {
+    let settings = ServerSettings { max_fields: 150, ..ServerSettings::recommended() };
+    let world = world(settings, "http", echo).await;
+    let mut stream = world.tcp().await;
+    for (count, expected) in [(150, "200"), (151, "431")] {
+        let fields: String = (0..count).map(|i| format!("f{i}: v\r\n")).collect();
+        let answer = ask(&mut stream, &format!("GET / HTTP/1.1\r\n{fields}\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{count} fields: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_http2_head_has_the_same_bounds() {
     let world = world(ServerSettings::recommended(), "https", echo).await;
     let mut h2 = world.h2().await;

@@ -66,6 +66,19 @@ async fn what_is_not_an_answer_is_a_broken_exchange() {
 }
 
 #[tokio::test]
+async fn an_answer_has_a_hundred_fields_at_most() {
+    let ca = Ca::new();
+    let answer = |fields: usize| {
+        let others: String = (1..fields).map(|number| format!("x-{number}: 1\r\n")).collect();
+        format!("HTTP/1.1 200 OK\r\n{others}Content-Length: 2\r\n\r\nok")
+    };
+    let response = get(&scripted(&ca, answer(100).leak().as_bytes(), true).await).await.unwrap();
+    assert_eq!(response.headers().len(), 100);
+    let failed = get(&scripted(&ca, answer(101).leak().as_bytes(), true).await).await.unwrap_err();
+    assert!(matches!(failed, Failed::Broken(_)), "{failed:?}");
+}
+
+#[tokio::test]
 async fn interim_answers_are_dropped_and_an_unasked_101_is_an_error() {
     let ca = Ca::new();
     let interim = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
