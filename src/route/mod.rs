@@ -339,7 +339,11 @@ fn authority(head: &Parts) -> Result<(Authority, Option<u16>), Denied> {
     };
     let port = authority.port_u16();
     let has_odd_port = port.is_none() && !is_bare(&authority);
-    if authority.as_str().contains('@') || has_odd_port { Err(Denied::BadHost) } else { Ok((authority, port)) }
+    if authority.as_str().contains('@') || has_odd_port {
+        Err(Denied::BadHost)
+    } else {
+        Ok((authority, port))
+    }
 }
 
 /// Nothing follows the host but an empty port.

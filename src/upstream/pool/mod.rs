@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::client::conn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 
@@ -18,6 +17,10 @@ use super::seat::Line;
 use super::sending::Watched;
 use super::single::Single;
 use super::{Failed, UpstreamSettings};
+use builders::{http1, http2};
+
+mod builders;
+mod watch;
 
 /// The connections to one upstream. Cloning shares them.
 #[derive(Clone)]
@@ -26,8 +29,8 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     connector: Connector,
-    http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http1: conn::http1::Builder,
+    http2: conn::http2::Builder<TokioExecutor>,
     max_resting: usize,
     rest_timeout: Duration,
     clock: Clock,
@@ -62,7 +65,7 @@ pub(super) enum Way {
 /// An HTTP/2 connection, driven by a task of its own that ends with the connection.
 #[derive(Clone)]
 pub(super) struct Common {
-    pub(super) sender: http2::SendRequest<Watched>,
+    pub(super) sender: conn::http2::SendRequest<Watched>,
     pub(super) line: Line,
     pub(super) is_used: bool,
 }
@@ -222,39 +225,6 @@ impl Shared {
         common.is_open() && now.saturating_duration_since(*used_at) < self.rest_timeout
     }
 
-    fn look_after(self: &Arc<Self>, state: &mut State) {
-        state.has_rested = true;
-        if !std::mem::replace(&mut state.is_watched, true) {
-            // Ends when nothing has been kept for a while, at the latest with the pool.
-            spawn(watch(Arc::downgrade(self), self.rest_timeout.min(LOOK_EVERY)));
-        }
-    }
-
-    /// Ends what has rested too long, and drops what the upstream has ended. Whether anything was kept since the last tick:
-    /// where all are in use, the next one rests soon.
-    fn look(&self, cx: &mut Context<'_>, is_tick: bool) -> bool {
-        let mut ended = Vec::new();
-        let mut state = self.lock();
-        let now = self.clock.now();
-        let all = std::mem::take(&mut state.resting);
-        for mut resting in all {
-            if now.saturating_duration_since(resting.since) >= self.rest_timeout {
-                ended.push(resting);
-            } else if resting.single.poll(cx).is_pending() {
-                state.resting.push(resting);
-            }
-        }
-        state.common = state.common.take().filter(|common| self.is_kept(common, now));
-        if is_tick {
-            let has_rested = std::mem::take(&mut state.has_rested);
-            state.is_watched = has_rested || !state.resting.is_empty() || state.common.is_some();
-        }
-        let is_watched = state.is_watched;
-        drop(state);
-        ended.into_iter().for_each(|resting| end(resting.single));
-        is_watched
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -308,26 +278,6 @@ impl Drop for Lent {
     }
 }
 
-/// Looks after the connections that rest, soon after one of them was closed, if it was seen resting before. Not at once: each
-/// request that takes one of them wakes this task, too, and all of them are looked at.
-async fn watch(pool: Weak<Shared>, every: Duration) {
-    let mut tick = interval(every.max(Duration::from_millis(1)));
-    let mut pause = Box::pin(sleep(Duration::ZERO));
-    std::future::poll_fn(|cx| {
-        let Some(pool) = pool.upgrade() else { return Poll::Ready(()) };
-        let mut is_tick = false;
-        while tick.poll_tick(cx).is_ready() {
-            is_tick = true;
-        }
-        if !is_tick && pause.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        pause.as_mut().reset(Instant::now() + LOOK_AGAIN);
-        if pool.look(cx, is_tick) { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-}
-
 /// Takes leave of an upstream. The task ends with [`Wire`](super::wire::Wire)'s farewell.
 fn end(single: Box<Single>) {
     spawn(single.end());
@@ -339,37 +289,3 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         runtime.spawn(task);
     }
 }
-
-fn http1() -> http1::Builder {
-    let mut http1 = http1::Builder::new();
-    // And with at most the hundred fields that hyper takes without being told: to tell it costs two arrays for each answer.
-    http1.max_buf_size(HEAD_BYTES);
-    http1
-}
-
-fn http2() -> http2::Builder<TokioExecutor> {
-    let mut http2 = http2::Builder::new(TokioExecutor::new());
-    http2
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
-        // Until its SETTINGS tell how many it takes, an upstream would refuse a burst.
-        .initial_max_send_streams(1)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAM_WINDOW * 4)
-        .max_send_buf_size(256 * 1024)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true);
-    http2
-}
-
-/// Webex answers with some 2 kB of fields.
-const HEAD_BYTES: usize = 64 * 1024;
-/// Bytes in flight per answer: 20 MB/s at 50 ms, and what a slow reader can make us hold.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection that the upstream closes right after an exchange holds its descriptor for so long, if nobody needs one.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// And one that it closes while it rests, a little longer than it must.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
