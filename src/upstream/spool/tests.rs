@@ -220,6 +220,7 @@ async fn more_files_than_there_may_be_means_sending_once() {
     check_once(&spool, 100_000, None).await;
     check_once(&spool, 100_000, Some(100_000)).await;
     held.clear();
+    assert_eq!(settled(&spool).await, 0);
     let parcel = spool.receive(chunked(&data, MEMORY, None), None).await.unwrap();
     assert!(parcel.is_repeatable(), "a file that is gone makes room");
 }
