@@ -7,10 +7,14 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY config config
 # Only what the binary is made of is copied, so the other targets of Cargo.toml get empty files.
-RUN mkdir -p benches/strategies benches/traffic tests/it /empty \
-    && touch benches/core.rs benches/path.rs benches/strategies/main.rs benches/traffic/main.rs tests/architecture.rs tests/it/main.rs
+RUN mkdir -p benches/compare benches/strategies benches/traffic tests/it /empty \
+    && touch benches/compare/bare.rs benches/core.rs benches/path.rs benches/strategies/main.rs benches/traffic/main.rs tests/architecture.rs tests/it/main.rs
+# jemalloc is built with make, which the slim image lacks. Where pages may be larger than the builder's (64 KiB on some ARM
+# kernels), it must know before; elsewhere that would only waste memory.
+RUN apt-get update && apt-get install --yes --no-install-recommends make
 # With the target named, the flag concerns the program and not the build scripts.
 RUN rustc -vV > /tmp/rustc \
+    && if [ "$(uname -m)" = aarch64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
     && sed -n 's/^host: //p' /tmp/rustc > /tmp/target \
     && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin tollgate --target "$(cat /tmp/target)" \
     && cp "target/$(cat /tmp/target)/release/tollgate" /tollgate \

@@ -9,6 +9,7 @@ step() { printf '\n== %s\n' "$*"; }
 install_missing() {
     local missing=()
     command -v curl >/dev/null || missing+=(curl)
+    command -v make >/dev/null || missing+=(make)
     command -v openssl >/dev/null || missing+=(openssl)
     command -v chromium >/dev/null || missing+=(chromium)
     command -v valgrind >/dev/null || missing+=(valgrind)

@@ -11,7 +11,7 @@ import load
 import special
 import table
 from checks import Checks, Unfit
-from servers import PROXIES, Origin, Tollgate
+from servers import PROXIES, Bare, Origin, Tollgate
 from world import ROOT, World
 
 GROWING = {"tenants": special.tenants, "tenants-nginx": special.control, "entries": special.entries}
@@ -25,12 +25,12 @@ def main():
         return
     if not wanted.binary.is_file():
         raise SystemExit(f"no binary at {wanted.binary}")
-    Tollgate.binary = wanted.binary.resolve()
+    Tollgate.binary, Bare.binary = wanted.binary.resolve(), os.environ.get("COMPARE_BARE")
     world = World()
     servers = [Origin(world)]
     results = table.Results(wanted, world)
     try:
-        for make in PROXIES:
+        for make in (*PROXIES, Bare) if wanted.bare else PROXIES:
             servers.append(make(world, servers[0]))
         origin, *proxies = servers
         rounds(wanted, world, origin, proxies, results)
@@ -112,6 +112,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=5, help="length of one run, at least 2 (5)")
     parser.add_argument("--case", nargs="+", action="extend", help="only these; --list names them")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/tollgate")
+    parser.add_argument("--bare", action="store_true", help="and hyper and rustls without Tollgate (bare.rs)")
     parser.add_argument("--markdown", type=pathlib.Path, help="file for the table as Markdown")
     parser.add_argument("--list", action="store_true", help="names of the cases")
     wanted = parser.parse_args()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures Tollgate beside nginx and HAProxy (docs/performance.md); options: bash benches/compare/run.sh --help
 # The two are Debian's, extracted below target/compare: nothing starts as a service. What they link to, and the load
-# generators, are installed. Without --binary the release binary is built.
+# generators, are installed. Without --binary the release binary is built; with --bare the floor, too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -40,6 +40,13 @@ done
 case " $* " in
     *" --binary"* | *" --help "* | *" -h "* | *" --list "*) ;;
     *) cargo build --release --locked --quiet ;;
+esac
+case " $* " in
+    *" --bare "*)
+        COMPARE_BARE=$(cargo build --release --locked --quiet --bench bare --message-format json-render-diagnostics |
+            sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+        export COMPARE_BARE
+        ;;
 esac
 # 10,000 idle connections take as many descriptors on either side.
 ulimit -n "$(ulimit -Hn)"

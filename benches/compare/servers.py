@@ -135,6 +135,18 @@ class Tollgate(Server):
         super().__init__(world, world.proxy_core, [self.binary, "run", "--config", file, "--state-dir", state])
 
 
+class Bare(Server):
+    """Tollgate's libraries without Tollgate: what no change of ours can get below."""
+
+    name = "bare"
+    binary = None
+
+    def __init__(self, world, origin):
+        self.port = free_port()
+        files = [world.folder / name for name in ("proxy.pem", "proxy.key", "ca.pem")]
+        super().__init__(world, world.proxy_core, [self.binary, self.port, *files, origin.port])
+
+
 PROXIES = (Nginx, Haproxy, Tollgate)
 
 

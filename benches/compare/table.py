@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import cases
-from servers import PROXIES, Haproxy, Nginx, Tollgate
+from servers import PROXIES, Bare, Haproxy, Nginx, Tollgate
 from world import ROOT, SERVERS
 
-NAMES = [proxy.name for proxy in PROXIES]
+NAMES = [proxy.name for proxy in (*PROXIES, Bare)]
 IDLE_TARGET = 20 * 1024
 # The issue says "flat"; this is what is taken for it.
 FLAT = 1.2
@@ -101,7 +101,7 @@ class Results:
 
     def _figures(self):
         for case in self._measured():
-            for name in NAMES:
+            for name in [name for name in NAMES if name in self.runs[case.name]]:
                 seen = self._seen(case.name, name)
                 if not seen:
                     yield [case.name, name, *["-"] * 7]
@@ -113,7 +113,7 @@ class Results:
                        *(ratio(found) for found in ratios)]
 
     def _latencies(self):
-        for name in [server for server in ("origin", *NAMES) if self.latency]:
+        for name in [server for server in ("origin", *NAMES) if self.latency and server in self.latency[0]]:
             p50, p99 = (median([seen[name][at] for seen in self.latency]) for at in (0, 1))
             added = [median([self._added(seen, name, at) for seen in self.latency]) for at in (0, 1)]
             yield [name, f"{p50:.3f}", f"{p99:.3f}", *(["-", "-"] if name == "origin" else map("{:.3f}".format, added))]
