@@ -43,8 +43,9 @@ case " $* " in
 esac
 case " $* " in
     *" --bare "*)
-        COMPARE_BARE=$(cargo build --release --locked --quiet --bench bare --message-format json-render-diagnostics |
-            sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+        # In a folder of its own: a bench brings features that a release has not, and rebuilds what is there.
+        COMPARE_BARE=$(cargo build --release --locked --quiet --bench bare --target-dir target/compare/build \
+            --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\/bare-[^"]*\)".*/\1/p')
         export COMPARE_BARE
         ;;
 esac
