@@ -102,9 +102,7 @@ macro_rules! keyed_hash {
             pub const fn bytes(self) -> [u8; 16] {
                 self.0
             }
-        }
 
-        impl $name {
             /// As much of it as is shown.
             pub fn digits(self) -> Digits {
                 Digits::of(&self.0)
@@ -208,6 +206,7 @@ mod tests {
     fn a_tenant_is_found_again_from_its_digits_and_from_nothing_else() {
         let tenant = TenantId::new(*b"\x00\x01sixteen bytes!");
         assert_eq!(TenantId::from_hex(&tenant.hex()), Some(tenant));
+        assert_eq!(tenant.hex().get(..12), Some(tenant.digits().as_str()));
         let long = format!("{}0", tenant.hex());
         for text in ["", "00", "+0017369787465656e20627974657300", "zz017369787465656e206279746573", &long] {
             assert_eq!(TenantId::from_hex(text), None, "{text}");
