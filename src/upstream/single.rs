@@ -18,9 +18,9 @@ use super::wire::Wire;
 /// One connection, for one exchange at a time. Nothing happens on it unless it is polled.
 pub(super) struct Single {
     sender: SendRequest<Watched>,
-    connection: Connection<TokioIo<Wire>, Watched>,
+    /// None once it is over.
+    connection: Option<Connection<TokioIo<Wire>, Watched>>,
     bell: Bell,
-    is_over: bool,
     is_suspect: bool,
     is_used: bool,
     /// For the silence of the upstream. It stays over exchanges: to set it anew costs more than to let it fire and look again.
@@ -32,17 +32,20 @@ impl Single {
     pub(super) async fn open(http1: &Builder, wire: Wire) -> hyper::Result<Box<Self>> {
         let (sender, connection) = http1.handshake(TokioIo::new(wire)).await?;
         let (bell, timer) = (Bell::new(), None);
-        let (is_over, is_suspect, is_used) = (false, false, false);
-        Ok(Box::new(Self { sender, connection, bell, is_over, is_suspect, is_used, timer }))
+        let (connection, is_suspect, is_used) = (Some(connection), false, false);
+        Ok(Box::new(Self { sender, connection, bell, is_suspect, is_used, timer }))
     }
 
     /// Moves bytes; ready once the connection is over. What came of an exchange its answer and its body tell.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { connection, bell, is_over, .. } = self;
-        if !*is_over && bell.poll(cx, |cx| Pin::new(connection).poll(cx)).is_ready() {
-            *is_over = true;
+        let Self { connection, bell, .. } = self;
+        let Some(open) = connection else { return Poll::Ready(()) };
+        let outcome = bell.poll(cx, |cx| Pin::new(open).poll(cx));
+        if outcome.is_ready() {
+            // A request that it has not taken, because the upstream closed it before, goes back to who asked only with it.
+            *connection = None;
         }
-        if *is_over { Poll::Ready(()) } else { Poll::Pending }
+        outcome.map(drop)
     }
 
     /// The next frame of the body that is on its way: what is here already, or what comes now that somebody asks.
@@ -80,7 +83,7 @@ impl Single {
 
     /// Whether it can carry another exchange now.
     pub(super) fn is_ready(&self) -> bool {
-        !self.is_over && !self.is_suspect && self.sender.is_ready()
+        self.connection.is_some() && !self.is_suspect && self.sender.is_ready()
     }
 
     /// Whether it has carried an exchange: then it may have been closed behind our back.
@@ -110,9 +113,9 @@ impl Single {
 
     /// Takes leave of the upstream.
     pub(super) async fn end(self: Box<Self>) {
-        let Self { sender, connection, is_over, .. } = *self;
+        let Self { sender, connection, .. } = *self;
         drop(sender);
-        if !is_over {
+        if let Some(connection) = connection {
             // How it ends concerns nobody any more.
             drop(connection.await);
         }
