@@ -19,7 +19,7 @@ impl Record {
         // The name that the operator gave, or the beginning of its hash.
         let name = self.tenant.as_ref().and_then(Pass::name).map(AsRef::as_ref);
         tracing::info!(
-            request_id = &*text(&self.tracking_id),
+            request_id = %text(&self.tracking_id),
             webex_tracking_id = self.webex_tracking_id.as_ref().map(text).as_deref(),
             trace_id = self.trace_id.as_str(),
             route = self.route.as_str(),
@@ -27,7 +27,7 @@ impl Record {
             upstream = self.upstream.as_ref().map(Authority::as_str),
             outcome = self.outcome().as_str(),
             http.method = method_label(&self.method),
-            http.path = &*masked(&self.path),
+            http.path = %masked(&self.path),
             http.status = self.status.map(|status| status.as_u16()),
             wait_ms = millis(self.waited),
             observed_wait_ms = self.observed.map(millis),
@@ -44,7 +44,7 @@ impl Record {
     /// What the cache does by itself is a step, not a request.
     pub(super) fn log_aside(&self) {
         tracing::debug!(
-            request_id = &*text(&self.tracking_id),
+            request_id = %text(&self.tracking_id),
             trace_id = self.trace_id.as_str(),
             route = self.route.as_str(),
             attempts = self.attempts,
