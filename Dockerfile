@@ -1,7 +1,7 @@
 # A static binary in an empty image: no shell, no package manager, nothing to update but Tollgate itself.
 # deploy/check-static.sh runs the same binary in an empty root. RUST is the version of the build, not older than Cargo.toml's.
 ARG RUST=1.95.0
-FROM rust:${RUST}-slim-bookworm AS build
+FROM rust:${RUST}-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
@@ -9,10 +9,8 @@ COPY config config
 # Only what the binary is made of is copied, so the other targets of Cargo.toml get empty files.
 RUN mkdir -p benches/compare benches/strategies benches/traffic tests/it /empty \
     && touch benches/compare/bare.rs benches/core.rs benches/path.rs benches/strategies/main.rs benches/traffic/main.rs tests/architecture.rs tests/it/main.rs
-# jemalloc is built with make, which the slim image lacks. Where pages may be larger than the builder's (64 KiB on some ARM
-# kernels), it must know before; elsewhere that would only waste memory.
-RUN apt-get update && apt-get install --yes --no-install-recommends make
-# With the target named, the flag concerns the program and not the build scripts.
+# With the target named, the flag concerns the program and not the build scripts. Where pages may be larger than the builder's
+# (64 KiB on some ARM kernels), jemalloc must know before; elsewhere that would only waste memory.
 RUN rustc -vV > /tmp/rustc \
     && if [ "$(uname -m)" = aarch64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
     && sed -n 's/^host: //p' /tmp/rustc > /tmp/target \
