@@ -108,10 +108,13 @@ const ask = (client, request, leave) =>
     const timer = setTimeout(() => go("late"), deadline);
     const heard = {
       head: (status, headers) => {
+        if (is_done) return;
         Object.assign(found, { status, headers });
         if (leave === "in the answer") setTimeout(() => go("left"), 1);
       },
+      // After it has left, node may still hand over what had come in.
       data: (part) => {
+        if (is_done) return;
         found.bytes += part.length;
         digest.update(part);
         if (found.bytes < 200_000) parts.push(part);

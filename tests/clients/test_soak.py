@@ -1,5 +1,6 @@
 """Twenty seconds of the soak; `tests/soak.sh` runs its ten minutes against the release binary."""
 
+import json
 import os
 import ssl
 
@@ -49,7 +50,7 @@ def test_under_load_faults_and_reloads_nothing_is_lost_doubled_or_kept(pair, fol
     counts = soak.written()
     for line in told(soak, said, after):
         tell(line)
-    assert said["wrong"] == []
+    assert said["wrong"] == [], json.dumps(said["wrong"], indent=1)
     assert unsound(said, counts) == {"lost": [], "doubled": [], "undead": []}
     # What a client saw fail or break was ordered, or rode along with what was.
     assert unserved(said) <= soak.faults
