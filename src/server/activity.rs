@@ -235,6 +235,13 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct InProgress(Arc<Activity>);
 
+impl InProgress {
+    /// Bytes wait for the client to take some.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.0.state().writing.deadline().is_some()
+    }
+}
+
 impl Drop for InProgress {
     fn drop(&mut self) {
         let mut state = self.0.state();

@@ -1,7 +1,6 @@
 //! One request and its answer: the bodies that know whether the other side still reads or sends.
 
-use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::activity::{Activity, InProgress, Tail};
+use super::broken::Broken;
+use super::stall::note_handed;
 use crate::body::{Body, BodyError};
 
 /// Where a request body goes when the handler drops it unread.
@@ -172,18 +172,25 @@ impl Outgoing {
                 }
                 Err(frame) => frame,
             }))),
-            Some(Err(error)) if self.connection.take().is_some() => {
-                Poll::Ready(Some(Ok(self.break_off(error))))
-            }
+            Some(Err(error)) => self.break_off(error, cx),
             other => Poll::Ready(other),
         }
     }
 
-    /// Has the error wait for its turn: what this returns is empty, but it stands in line behind all that was handed over.
-    fn break_off(&mut self, error: BodyError) -> Frame<Bytes> {
-        let (waiting, left) = oneshot::channel();
-        self.body = Body::stream(Broken { error: Some(error), left, handed_at: Instant::now() });
-        Frame::data(Bytes::from_owner(Marker(waiting)))
+    /// Has the error wait behind all that was handed over; from then on it is the whole body.
+    fn break_off(
+        &mut self,
+        error: BodyError,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(request) = self.in_progress.take() else { return Poll::Ready(Some(Err(error))) };
+        if self.connection.take().is_some() {
+            let (marker, broken) = Broken::behind_marker(error, request);
+            self.body = Body::stream(broken);
+            return Poll::Ready(Some(Ok(Frame::data(marker))));
+        }
+        self.body = Body::stream(Broken::behind_socket(error, request));
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 }
 
@@ -224,40 +231,6 @@ impl HttpBody for Outgoing {
     }
 }
 
-/// Why an HTTP/2 answer breaks off, held back until what came before has left: a reset takes with it what still waits, and
-/// even the head waits for a moment.
-struct Broken {
-    error: Option<BodyError>,
-    left: oneshot::Receiver<Infallible>,
-    handed_at: Instant,
-}
-
-/// Is gone when it was written, or its stream was dropped.
-struct Marker(#[expect(dead_code, reason = "its drop is what tells")] oneshot::Sender<Infallible>);
-
-impl AsRef<[u8]> for Marker {
-    fn as_ref(&self) -> &[u8] {
-        &[]
-    }
-}
-
-impl HttpBody for Broken {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if Pin::new(&mut self.left).poll(cx).is_pending() {
-            // It is the client that is waited for.
-            note_handed(|| Some(self.handed_at));
-            return Poll::Pending;
-        }
-        Poll::Ready(self.error.take().map(Err))
-    }
-}
-
 /// The last bytes of an answer, and what tells that they are gone: written, or dropped with their stream.
 struct Last {
     bytes: Bytes,
@@ -272,41 +245,6 @@ impl AsRef<[u8]> for Last {
 
 fn held(frame: Frame<Bytes>, activity: &Arc<Activity>) -> Frame<Bytes> {
     frame.map_data(|bytes| Bytes::from_owner(Last { bytes, _tail: activity.hand_tail() }))
-}
-
-tokio::task_local! {
-    /// When the stream whose task this is handed its last piece to the connection.
-    static HANDED_AT: Mutex<Option<Instant>>;
-}
-
-fn note_handed(at: impl FnOnce() -> Option<Instant>) {
-    // HTTP/1 has no task per answer: there the socket itself tells a slow reader.
-    HANDED_AT
-        .try_with(|handed| *handed.lock().unwrap_or_else(PoisonError::into_inner) = at())
-        .unwrap_or_default();
-}
-
-/// Runs the task of an HTTP/2 stream; gives it up when its client takes nothing for `limit`.
-pub(super) async fn unless_stalled(stream: impl Future<Output = ()>, limit: Duration) {
-    let mut stream = pin!(stream);
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    let watched = std::future::poll_fn(move |cx| {
-        if stream.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let handed = HANDED_AT.try_with(|at| *at.lock().unwrap_or_else(PoisonError::into_inner));
-        let Ok(Some(handed_at)) = handed else {
-            timer = None;
-            return Poll::Pending;
-        };
-        let by = handed_at + limit;
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(by)));
-        if timer.deadline() != by {
-            timer.as_mut().reset(by);
-        }
-        timer.as_mut().poll(cx)
-    });
-    HANDED_AT.scope(Mutex::new(None), watched).await;
 }
 
 /// The unread rest of a small body is on its way already; a client that waits is not waited for.

@@ -1,6 +1,7 @@
 //! The way in: accept, TLS, the connection's limits and deadlines, graceful drain.
 
 mod activity;
+mod broken;
 pub mod ca;
 mod chatter;
 mod connection;
@@ -13,6 +14,7 @@ mod handshake;
 mod pace;
 mod pem;
 mod settings;
+mod stall;
 mod streams;
 mod strict;
 pub mod tls;

@@ -11,7 +11,8 @@ use futures_util::{FutureExt, StreamExt};
 use hyper::rt::Executor;
 use tokio::time::timeout;
 
-use super::exchange::{discard, unless_stalled};
+use super::exchange::discard;
+use super::stall::unless_stalled;
 use super::{ServerSettings, Shared};
 use crate::body::Body;
 

@@ -65,7 +65,7 @@ async fn a_panic_costs_one_connection_or_one_stream() {
 }
 
 /// A body that breaks off at once, or behind its first piece.
-struct Broken(Option<&'static str>);
+struct Broken(Option<Bytes>);
 
 impl http_body::Body for Broken {
     type Data = Bytes;
@@ -76,15 +76,22 @@ impl http_body::Body for Broken {
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Poll::Ready(Some(match self.0.take() {
-            Some(piece) => Ok(Frame::data(piece.into())),
+            Some(piece) => Ok(Frame::data(piece)),
             None => Err(BodyError::Broken(Side::Upstream, "as asked".into())),
         }))
     }
 }
 
 async fn broken(_arrival: Arrival, request: Request<Body>) -> Response<Body> {
-    Response::new(Body::stream(Broken(Some("a piece").filter(|_| request.uri().path() == "/piece"))))
+    Response::new(Body::stream(Broken(match request.uri().path() {
+        "/head" => None,
+        "/piece" => Some("a piece".into()),
+        _ => Some("more than a socket takes".repeat(PIECES).into()),
+    })))
 }
+
+/// Of 24 bytes: far more than hyper and two sockets hold.
+const PIECES: usize = 500_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_before_an_answer_broke_off_arrives_over_http2() {
@@ -108,6 +115,23 @@ async fn what_came_before_an_answer_broke_off_arrives_over_http2() {
             pieces += usize::from(told == expected.as_bytes());
         }
         assert_eq!((heads, pieces, ends), (50, 50, 50), "of 50 heads, bodies and visible breaks of {path}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_an_answer_broke_off_arrives_over_http1() {
+    let world = world(ServerSettings::recommended(), "http", broken).await;
+    for (path, expected) in [("/head", 0), ("/piece", 7), ("/large", 24 * PIECES)] {
+        let mut stream = world.tcp().await;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        // The client is slow to read: what waits for it must not be lost either.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let (answer, _) = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer:.80}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let told = body.split("\r\n").skip(1).step_by(2).map(str::len).sum::<usize>();
+        assert_eq!(told, expected, "bytes of {path}");
+        assert!(!body.ends_with("0\r\n\r\n"), "{path} looks whole");
     }
 }
 
