@@ -92,7 +92,7 @@ fn request(method: &str, path: &str) -> Request<Body> {
 async fn ask(proxy: &Arc<Proxy<Instantly>>, method: &str, path: &str) -> usize {
     let peer = ([127, 0, 0, 1], 50_000).into();
     let arrival = Arrival { scheme: Scheme::Https, peer, version: Version::HTTP_11 };
-    let response = proxy.answer(arrival, request(method, path)).await;
+    let response = Arc::clone(proxy).answer(arrival, request(method, path)).await;
     assert_eq!(response.status(), 200);
     let mut body = response.into_body();
     let mut bytes = 0;

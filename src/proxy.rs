@@ -62,7 +62,7 @@ impl<T: Transport> Proxy<T> {
     ///
     /// # Drop
     /// Dropping the future leaves the line or cancels the call; the trail says that the client left.
-    pub async fn answer(self: &Arc<Self>, arrival: Arrival, request: Request<Body>) -> Response<Body> {
+    pub async fn answer(self: Arc<Self>, arrival: Arrival, request: Request<Body>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut trail = Trail::begin(Arc::clone(&self.metrics), &mut head);
         let walked = {
@@ -124,11 +124,11 @@ impl<T: Transport> Proxy<T> {
         patience: Duration,
     ) -> Result<Response<Body>, Problem> {
         // It stands in line as the request itself would: no turn tells what others have read.
-        let ticket = self.ticket(&Errand { route, head, parcel: Parcel::nothing() }, &slot);
+        let mut ticket = self.ticket(&Errand { route, head, parcel: Parcel::nothing() }, &slot);
         let question = Cache::proof_question(head);
-        let errand = Errand { route, head: &question, parcel: Parcel::nothing() };
+        let mut errand = Errand { route, head: &question, parcel: Parcel::nothing() };
         let began_at = self.clock.now();
-        let answered = match self.fetch(trail, errand, ticket).await {
+        let answered = match self.fetch(trail, &mut errand, &mut ticket).await {
             Ok(answered) => answered,
             Err(problem) => {
                 self.cache.give_up(slot);
@@ -167,16 +167,16 @@ impl<T: Transport> Proxy<T> {
         slot: Slot,
     ) -> Result<Response<Body>, Problem> {
         let (route, head) = (errand.route, errand.head);
-        let ticket = self.ticket(&errand, &slot);
+        let mut ticket = self.ticket(&errand, &slot);
         if self.gate.reopens_in(&ticket).is_some()
             && let Some((response, note)) = self.cache.fall_back(&slot, head, Trouble::GateClosed)
         {
             return Ok(trail.noted(response, note));
         }
         let question = self.cache.question(&slot, head);
-        let errand = Errand { head: question.as_ref().unwrap_or(head), ..errand };
+        let mut errand = Errand { head: question.as_ref().unwrap_or(head), ..errand };
         trail.forwarded(slot.note());
-        let (answer, asked_at) = match self.fetch(trail, errand, ticket).await {
+        let (answer, asked_at) = match self.fetch(trail, &mut errand, &mut ticket).await {
             Ok(fetched) => fetched,
             Err(problem) => {
                 let trouble = problem.trouble();
@@ -205,13 +205,13 @@ impl<T: Transport> Proxy<T> {
     async fn fetch(
         &self,
         trail: &mut Trail,
-        mut errand: Errand<'_>,
-        mut ticket: Ticket,
+        errand: &mut Errand<'_>,
+        ticket: &mut Ticket,
     ) -> Result<(Response<Body>, Instant), Problem> {
         let mut attempts = Attempts::default();
         let mut refusal = None;
         loop {
-            let acquired = self.gate.acquire(&mut ticket).await;
+            let acquired = self.gate.acquire(ticket).await;
             trail.waited(ticket.waited(), ticket.observed());
             let asked_at = self.clock.now();
             let permit = match (acquired, refusal.take()) {
@@ -221,18 +221,16 @@ impl<T: Transport> Proxy<T> {
                 }
                 (Err(refused), None) => return Err(refused.into()),
             };
-            let result = self.send(trail, permit, &mut errand).await;
+            let result = self.send(trail, permit, errand).await;
             let request = (&errand.head.method, errand.route);
             let now = (self.clock.now(), self.clock.wall());
             let next =
                 self.replayer.after(&mut attempts, request, errand.parcel.is_repeatable(), &result, now);
             trail.attempted(attempts.made());
             match next {
-                Next::Again(event, pause) if self.gate.pause(&mut ticket, pause).await => {
-                    trail.replayed(event)
-                }
+                Next::Again(event, pause) if self.gate.pause(ticket, pause).await => trail.replayed(event),
                 Next::Again(..) | Next::Done => {
-                    return Ok((self.finish(errand.route, &ticket, result?, now.1)?, asked_at));
+                    return Ok((self.finish(errand.route, ticket, result?, now.1)?, asked_at));
                 }
             }
             refusal = Box::pin(reply::keep(result)).await;

@@ -86,7 +86,7 @@ impl World {
                 let (method, target) = (request.method().to_string(), request.uri().to_string());
                 let number = log.lock().unwrap().len();
                 log.lock().unwrap().push(Handled { method, target, sent: None });
-                let mut response = proxy.answer(arrival, request).await;
+                let mut response = Arc::clone(&proxy).answer(arrival, request).await;
                 log.lock().unwrap()[number].sent = proxy.transport.0.lock().unwrap().take();
                 response.headers_mut().insert(NUMBER, number.into());
                 response

@@ -263,10 +263,7 @@ impl App {
     async fn serve(self, drain: Drain) {
         let answer = |proxy: &Arc<Proxy<Client>>| {
             let proxy = Arc::clone(proxy);
-            move |arrival, request| {
-                let proxy = Arc::clone(&proxy);
-                async move { proxy.answer(arrival, request).await }
-            }
+            move |arrival, request| Arc::clone(&proxy).answer(arrival, request)
         };
         let https = async {
             if let (Some(listener), Some(shown)) = (self.listeners.https, self.shown) {

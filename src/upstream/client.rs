@@ -16,7 +16,7 @@ use tokio::time::{Sleep, timeout};
 
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::gate::{Permit, Receipt};
+use crate::gate::Permit;
 use crate::rewrite::Outbound;
 
 use super::connect::Connector;
@@ -27,6 +27,7 @@ use super::pool::{Common, Lent, Pool, Way};
 use super::receiving::{Carrier, Ending, Received};
 use super::seat::Seat;
 use super::sending::{Sending, Watched};
+use super::stake::Stake;
 use super::wire::{Gauge, Unasked};
 use super::{Answer, Codings, Failed, Fault, Phase, Transport, UpstreamSettings};
 
@@ -124,7 +125,7 @@ impl Client {
     /// Sends the request over the first connection to be had; over another one, if that was closed before it took it.
     async fn ask(
         &self,
-        mut request: Request<Watched>,
+        mut request: Box<Request<Watched>>,
         exchange: &Exchange,
         stake: &mut Stake,
     ) -> Result<(Response<Incoming>, Carrier), Failed> {
@@ -133,7 +134,7 @@ impl Client {
                 Some(way) => way,
                 None => Box::pin(self.wait(exchange)).await?,
             };
-            stake.is_at_risk = true;
+            stake.risk();
             let asked = match way {
                 Way::Common(common) => self.ask_beside_others(common, request, exchange).await,
                 Way::Own(lent) => self.ask_alone(lent, request, exchange).await,
@@ -141,24 +142,24 @@ impl Client {
             match asked {
                 Ok(answered) => return Ok(answered),
                 Err(Unanswered::Failed(failed)) => return Err(failed),
-                Err(Unanswered::Again(back)) => request = *back,
+                Err(Unanswered::Again(back)) => request = back,
             }
-            stake.is_at_risk = false;
+            stake.get_back();
         }
     }
 
     async fn ask_alone(
         &self,
         mut lent: Lent,
-        mut request: Request<Watched>,
+        mut request: Box<Request<Watched>>,
         exchange: &Exchange,
     ) -> Result<(Response<Incoming>, Carrier), Unanswered> {
         self.form.for_one(&mut request);
         let limits = (self.limits.write, self.limits.header);
         let is_used = lent.single().is_some_and(|single| single.is_used());
         let asked = {
-            let Some(single) = lent.single() else { return Err(Unanswered::Again(Box::new(request))) };
-            let mut answer = pin!(single.send(request));
+            let Some(single) = lent.single() else { return Err(Unanswered::Again(request)) };
+            let mut answer = pin!(single.send(*request));
             poll_fn(|cx| {
                 let _is_over = single.poll(cx);
                 if let Some(status) = exchange.interim.exceeded() {
@@ -188,12 +189,12 @@ impl Client {
     async fn ask_beside_others(
         &self,
         mut common: Common,
-        request: Request<Watched>,
+        request: Box<Request<Watched>>,
         exchange: &Exchange,
     ) -> Result<(Response<Incoming>, Carrier), Unanswered> {
         let seat = Seat::take(&common.line);
         let limits = (self.limits.write, self.limits.header);
-        let mut answer = pin!(common.sender.try_send_request(request));
+        let mut answer = pin!(common.sender.try_send_request(*request));
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let asked = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Ok(answered)),
@@ -209,6 +210,18 @@ impl Client {
                 Err(Unanswered::Failed(failed))
             }
         }
+    }
+
+    /// The request as hyper takes it. Boxed: it is handed from future to future, and each would hold a place for it.
+    fn begin(&self, outbound: Outbound) -> (Box<Request<Watched>>, Exchange, Expected) {
+        let (mut head, body) = outbound.into_request().into_parts();
+        // The connection decides the version, not the client's request.
+        head.version = Version::HTTP_11;
+        let (sending, watched) = Sending::watch(body, self.clock.clone());
+        let expected = if head.method == Method::HEAD { Expected::Fields } else { Expected::Body };
+        let mut request = Box::new(Request::from_parts(head, watched));
+        let interim = Interim::watch(&mut request);
+        (request, Exchange { sending, interim }, expected)
     }
 
     fn answer(
@@ -242,26 +255,27 @@ impl Client {
 }
 
 impl Transport for Client {
-    async fn send(&self, permit: Permit, outbound: Outbound) -> Result<Answer, Failed> {
-        let (mut head, body) = outbound.into_request().into_parts();
-        // The connection decides the version, not the client's request.
-        head.version = Version::HTTP_11;
-        let (sending, watched) = Sending::watch(body, self.clock.clone());
-        let expected = if head.method == Method::HEAD { Expected::Fields } else { Expected::Body };
-        let mut request = Request::from_parts(head, watched);
-        let exchange = Exchange { sending, interim: Interim::watch(&mut request) };
-        let mut stake = Stake { permit: Some(permit), is_at_risk: false };
-        let asked = self.ask(request, &exchange, &mut stake).await;
-        let answered =
-            asked.and_then(|(response, carrier)| self.answer(response, carrier, exchange.sending, expected));
-        match answered {
-            Ok(response) => match stake.spend() {
-                Some(receipt) => Ok(Answer { response, receipt }),
-                None => Err(Failed::Broken("answered without a permit".into())),
-            },
-            Err(failed) => {
-                stake.settle(&failed);
-                Err(failed)
+    fn send(
+        &self,
+        permit: Permit,
+        outbound: Outbound,
+    ) -> impl Future<Output = Result<Answer, Failed>> + Send {
+        // Before the future is made: what only the beginning needs would lie in it to the end.
+        let (request, exchange, expected) = self.begin(outbound);
+        let mut stake = Stake::of(permit);
+        async move {
+            let asked = self.ask(request, &exchange, &mut stake).await;
+            let answered = asked
+                .and_then(|(response, carrier)| self.answer(response, carrier, exchange.sending, expected));
+            match answered {
+                Ok(response) => match stake.spend() {
+                    Some(receipt) => Ok(Answer { response, receipt }),
+                    None => Err(Failed::Broken("answered without a permit".into())),
+                },
+                Err(failed) => {
+                    stake.settle(&failed);
+                    Err(failed)
+                }
             }
         }
     }
@@ -274,38 +288,6 @@ enum Expected {
     Body,
     /// Fields alone: over HTTP/2 hyper would wait for the end of a HEAD's stream, or pass on what is none of its answer.
     Fields,
-}
-
-/// The permit of a request that is being sent.
-///
-/// # Drop
-/// Spends the permit if the request has a connection: from then on bytes of it may have left.
-struct Stake {
-    permit: Option<Permit>,
-    is_at_risk: bool,
-}
-
-impl Stake {
-    fn spend(mut self) -> Option<Receipt> {
-        self.permit.take().map(Permit::spend)
-    }
-
-    fn settle(mut self, failed: &Failed) {
-        let Some(permit) = self.permit.take() else { return };
-        if failed.was_sent() {
-            let _unheard = permit.spend();
-        }
-    }
-}
-
-impl Drop for Stake {
-    fn drop(&mut self) {
-        if self.is_at_risk
-            && let Some(permit) = self.permit.take()
-        {
-            let _unheard = permit.spend();
-        }
-    }
 }
 
 /// What an exchange came to on a connection that has carried others before, or has not.

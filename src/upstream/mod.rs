@@ -30,6 +30,7 @@ mod seat;
 mod sending;
 mod single;
 mod spool;
+mod stake;
 mod tls;
 mod wire;
 

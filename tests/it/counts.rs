@@ -159,7 +159,7 @@ async fn a_hundred_thousand_tokens_and_paths_leave_the_page_as_long_as_it_was() 
             peer: ([127, 0, 0, 1], 50_000).into(),
             version: Version::HTTP_11,
         };
-        drop(proxy.answer(arrival, request.body(Body::empty()).unwrap()).await);
+        drop(Arc::clone(&proxy).answer(arrival, request.body(Body::empty()).unwrap()).await);
     };
     let page = || {
         let page = proxy.metrics.render(&gauges(proxy.gate.glance()), &proxy.doorman.names());

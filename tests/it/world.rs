@@ -268,7 +268,7 @@ impl Bot {
         }
         let peer = ([127, 0, 0, 1], 50_000).into();
         let arrival = Arrival { scheme: Scheme::Https, peer, version: Version::HTTP_11 };
-        let (head, body) = self.world.proxy.answer(arrival, request).await.into_parts();
+        let (head, body) = Arc::clone(&self.world.proxy).answer(arrival, request).await.into_parts();
         let body = body.collect().await.map(|body| body.to_bytes());
         Told { status: head.status.as_u16(), headers: head.headers, body, at: self.world.now() }
     }

@@ -1,5 +1,6 @@
 //! How a tenant asks, and how much of the answer it waits for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Version};
@@ -67,7 +68,7 @@ pub(super) enum Patience {
 
 /// Asks and reads; none if the tenant left before there was an answer.
 pub(super) async fn ask(
-    proxy: &std::sync::Arc<Proxy<Vault>>,
+    proxy: &Arc<Proxy<Vault>>,
     asked: &Asked,
     manner: Manner,
     patience: Patience,
@@ -91,7 +92,7 @@ pub(super) async fn ask(
     }
     let peer = ([127, 0, 0, 1], 50_000).into();
     let arrival = Arrival { scheme: Scheme::Https, peer, version: Version::HTTP_11 };
-    let answering = proxy.answer(arrival, request.body(Body::empty()).unwrap());
+    let answering = Arc::clone(proxy).answer(arrival, request.body(Body::empty()).unwrap());
     let response = match patience {
         Patience::Head(time) => timeout(time, answering).await.ok()?,
         Patience::Endless | Patience::Pieces(_) => answering.await,
