@@ -26,8 +26,10 @@ DEADLINE = 30
 # Limits of the simulator, so narrow that the load meets them: requests a minute, and at once.
 LIMITS = ["messages=120:20", "contents=300:40", "people=120:20", "egress=4800:120"]
 
+# A refusal stops its asker alone: those that are ordered, by chance and for no limit at all, would have the gate learn a
+# rate for everybody at which nothing else is left to look at.
 TABLES = {
-    "gate": {"start_rate": 50, "max_wait": "5s"},
+    "gate": {"start_rate": 50, "max_wait": "5s", "retry_after_scope": "route"},
     "upstream": {"header_timeout": "3s", "idle_timeout": "3s", "pool_idle_timeout": "5s"},
     "cache": {"memory": "16MiB", "max_entry": "4MiB", "proof_ttl": "5s"},
     "log": {"level": "warn"},
