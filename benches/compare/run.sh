@@ -2,6 +2,7 @@
 # Measures Tollgate beside nginx and HAProxy (docs/performance.md); options: bash benches/compare/run.sh --help
 # The two are Debian's, extracted below target/compare: nothing starts as a service. What they link to, and the load
 # generators, are installed. Without --binary the release binary is built; with --bare the floor, too.
+# With the word "footprint" first it counts how much code a request runs through instead (valgrind).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,6 +11,12 @@ if ((EUID != 0)); then as_root=(sudo -n); fi
 folder=target/compare/servers
 needed=(curl openssl wrk nghttp2-client python3 libcrypt1 liblua5.3-0 libopentracing-c-wrapper0 libpcre2-8-0 libssl3
     libsystemd0 zlib1g)
+program=run.py
+if [[ ${1:-} == footprint ]]; then
+    shift
+    program=footprint.py
+    needed+=(valgrind)
+fi
 
 missing=()
 for package in "${needed[@]}"; do
@@ -51,4 +58,4 @@ case " $* " in
 esac
 # 10,000 idle connections take as many descriptors on either side.
 ulimit -n "$(ulimit -Hn)"
-exec python3 -B benches/compare/run.py "$@"
+exec python3 -B "benches/compare/$program" "$@"

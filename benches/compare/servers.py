@@ -19,12 +19,14 @@ class Server:
     """One program with its children, ended by its own id."""
 
     name = ""
+    #: A command that executes it.
+    within = ()
 
     def __init__(self, world, core, command):
         self.world = world
         self.log = open(world.folder / f"{self.name}.err", "ab")
         self.child = subprocess.Popen(
-            [str(part) for part in command], cwd=world.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            [str(part) for part in (*self.within, *command)], cwd=world.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=self.log, preexec_fn=pinned(core), env={"PATH": os.environ["PATH"], "HOME": str(world.folder)},
         )
         self._wait()
