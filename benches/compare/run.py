@@ -11,7 +11,7 @@ import load
 import special
 import table
 from checks import Checks, Unfit
-from servers import PROXIES, Bare, Origin, Tollgate
+from servers import PROXIES, Bare, Beside, Origin, Tollgate
 from world import ROOT, World
 
 GROWING = {"tenants": special.tenants, "tenants-nginx": special.control, "entries": special.entries}
@@ -26,11 +26,15 @@ def main():
     if not wanted.binary.is_file():
         raise SystemExit(f"no binary at {wanted.binary}")
     Tollgate.binary, Bare.binary = wanted.binary.resolve(), os.environ.get("COMPARE_BARE")
+    makers = [*PROXIES, *([Bare] if wanted.bare else [])]
+    if wanted.beside:
+        Beside.binary = wanted.beside.resolve()
+        makers.append(Beside)
     world = World()
     servers = [Origin(world)]
     results = table.Results(wanted, world)
     try:
-        for make in (*PROXIES, Bare) if wanted.bare else PROXIES:
+        for make in makers:
             servers.append(make(world, servers[0]))
         origin, *proxies = servers
         rounds(wanted, world, origin, proxies, results)
@@ -113,6 +117,7 @@ def arguments():
     parser.add_argument("--case", nargs="+", action="extend", help="only these; --list names them")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/tollgate")
     parser.add_argument("--bare", action="store_true", help="and hyper and rustls without Tollgate (bare.rs)")
+    parser.add_argument("--beside", type=pathlib.Path, help="and another binary of Tollgate")
     parser.add_argument("--markdown", type=pathlib.Path, help="file for the table as Markdown")
     parser.add_argument("--list", action="store_true", help="names of the cases")
     wanted = parser.parse_args()

@@ -149,6 +149,12 @@ class Bare(Server):
         super().__init__(world, world.proxy_core, [self.binary, self.port, *files, origin.port])
 
 
+class Beside(Tollgate):
+    """Another build of it."""
+
+    name = "beside"
+
+
 PROXIES = (Nginx, Haproxy, Tollgate)
 
 
