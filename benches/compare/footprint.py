@@ -22,7 +22,8 @@ CONNECTIONS = 2
 
 def main():
     parser = argparse.ArgumentParser(prog="bash benches/compare/run.sh footprint", description=__doc__)
-    parser.add_argument("--case", nargs="+", default=["head-h2", "get-h1", "pass-h1", "pass-h2"])
+    known = [case.name for case in cases.CASES]
+    parser.add_argument("--case", nargs="+", choices=known, default=["head-h2", "get-h1", "pass-h1", "pass-h2"])
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/tollgate")
     parser.add_argument("--bare", action="store_true", help="and hyper and rustls without Tollgate (bare.rs)")
     wanted = parser.parse_args()
@@ -32,22 +33,16 @@ def main():
     print("case      server     instructions  lines   KiB  pages  instructions a line")
     for case in [case for case in cases.CASES if case.name in wanted.case]:
         for server in (Tollgate, Bare) if wanted.bare else (Tollgate,):
-            print(f"{case.name:9} {server.name:9} {Footprint(counted(world, server, case))}", flush=True)
+            print(f"{case.name:9} {server.name:9} {footprint(*counted(world, server, case))}", flush=True)
 
 
-class Footprint:
-    """What was executed how often, by address, and by how many requests."""
-
-    def __init__(self, said):
-        profile, requests = said
-        self.often = {place: times / requests for place, times in executed(profile).items()}
-
-    def __str__(self):
-        always = {place: times for place, times in self.often.items() if times >= 0.5}
-        lines, pages = ({(code, at // size) for code, at in always} for size in (LINE, PAGE))
-        instructions = sum(always.values())
-        kib = len(lines) * LINE / 1024
-        return f"{instructions:13,.0f} {len(lines):6,} {kib:5.0f} {len(pages):6} {instructions / len(lines):20.0f}"
+def footprint(profile, requests):
+    """The figures of one row."""
+    always = {place: times / requests for place, times in executed(profile).items() if times >= requests / 2}
+    lines, pages = ({(code, at // size) for code, at in always} for size in (LINE, PAGE))
+    instructions = sum(always.values())
+    kib = len(lines) * LINE / 1024
+    return f"{instructions:13,.0f} {len(lines):6,} {kib:5.0f} {len(pages):6} {instructions / len(lines):20.0f}"
 
 
 def counted(world, server, case):

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::chatter::Chatter;
@@ -211,18 +209,26 @@ impl Activity {
         self.state().chatter.answer(bytes);
     }
 
-    fn bytes_read(&self) {
+    /// Bytes of HTTP/1 came: what was idle awaits a head now.
+    pub(super) fn bytes_read(&self) {
         let mut state = self.state();
         if state.open == 0 && matches!(state.quiet, Quiet::Idle { .. }) {
             state.quiet = Quiet::Head { by: after(self.header_timeout) };
         }
     }
 
-    fn write_blocked(&self) {
+    /// Bytes of HTTP/2 came; false if they are too many for what they mean.
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        self.state().chatter.take(bytes, Instant::now)
+    }
+
+    /// The socket took nothing.
+    pub(super) fn write_blocked(&self) {
         self.state().writing.waits(Instant::now());
     }
 
-    fn written(&self, bytes: usize) {
+    /// The socket took so many bytes.
+    pub(super) fn written(&self, bytes: usize) {
         self.state().writing.moved(bytes, Instant::now);
     }
 
@@ -274,93 +280,6 @@ impl Drop for Tail {
     }
 }
 
-/// Which reads end the idle time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reads {
-    /// Any byte is the begin of a head (HTTP/1).
-    BeginHead,
-    /// Pings and window updates are no requests (HTTP/2).
-    MeanNothing,
-}
-
-/// The socket, telling the activity what flows. Sits below TLS, where a blocked write is really one.
-#[derive(Debug)]
-pub(super) struct Watched<S> {
-    pub(super) socket: S,
-    pub(super) activity: Arc<Activity>,
-    pub(super) reads: Reads,
-    read_at_once: usize,
-}
-
-impl<S> Watched<S> {
-    pub(super) fn new(socket: S, activity: Arc<Activity>) -> Self {
-        Self { socket, activity, reads: Reads::BeginHead, read_at_once: 0 }
-    }
-
-    fn note(&self, written: &Poll<io::Result<usize>>) {
-        match written {
-            Poll::Pending => self.activity.write_blocked(),
-            Poll::Ready(written) => self.activity.written(*written.as_ref().unwrap_or(&0)),
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read_at_once >= READ_AT_ONCE {
-            self.read_at_once = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
-        let bytes = buf.filled().len().saturating_sub(before);
-        self.read_at_once = if read.is_pending() { 0 } else { self.read_at_once.saturating_add(bytes) };
-        match self.reads {
-            Reads::BeginHead if bytes > 0 => self.activity.bytes_read(),
-            Reads::MeanNothing if !self.activity.state().chatter.take(bytes, Instant::now) => {
-                return Poll::Ready(Err(io::Error::other("it says too much about nothing")));
-            }
-            Reads::BeginHead | Reads::MeanNothing => {}
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.note(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.note(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
 fn after(duration: Duration) -> Instant {
     later(Instant::now(), duration)
 }
@@ -370,7 +289,5 @@ fn later(now: Instant, duration: Duration) -> Instant {
     now.checked_add(duration).unwrap_or(now + Duration::from_secs(24 * 60 * 60))
 }
 
-/// Then other connections have their turn: some 2,000 of the smallest frames, a millisecond's work.
-const READ_AT_ONCE: usize = 32 * 1024;
 /// A busy connection is looked at this often, should an end go unnoticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

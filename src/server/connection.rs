@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::activity::{Activity, Reads, Unread, Watched};
+use super::activity::{Activity, Unread};
 use super::drain::Drain;
 use super::ending::{Asks, Ending, Next};
 use super::exchange::{Left, Outgoing, Returned};
@@ -28,6 +28,7 @@ use super::pace::{Pace, paced};
 use super::streams::Streams;
 use super::strict::Strict;
 use super::tls::Tls;
+use super::watched::{Reads, Watched};
 use super::{Arrival, Handler, ServerSettings, Shared};
 use crate::body::Body;
 use crate::words::{Scheme, Side};

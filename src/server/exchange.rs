@@ -183,6 +183,7 @@ impl Outgoing {
         error: BodyError,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // The second time it is the error that has waited.
         let Some(request) = self.in_progress.take() else { return Poll::Ready(Some(Err(error))) };
         if self.connection.take().is_some() {
             let (marker, broken) = Broken::behind_marker(error, request);

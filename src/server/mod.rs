@@ -19,6 +19,7 @@ mod streams;
 mod strict;
 pub mod tls;
 mod validity;
+mod watched;
 
 use std::io;
 use std::net::SocketAddr;

@@ -197,6 +197,18 @@ def test_a_few_interim_answers_pass_unseen_and_endless_ones_end(suspicious, upst
     assert_own(suspicious)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_head_arrives_even_if_what_follows_is_broken_at_once(suspicious, upstream, method):
+    """For a write it is what tells that it happened."""
+    path, token = f"/v1/messages/broken-{method}", f"tok{next(_numbers)}"
+    upstream.replies[path] = answer_cases.OK + b"Transfer-Encoding: chunked\r\n\r\nno size\r\n"
+    for _ in range(20):
+        answer = suspicious.bot(token).ask(method, path, stream=True)
+        assert answer.status_code == 200
+        with pytest.raises(requests.exceptions.RequestException):
+            assert answer.content == b"", "it looks whole"
+
+
 def test_an_answer_before_the_body_was_read_ends_its_connection(suspicious, upstream, folder):
     """What is left of the request must not become the next one on that connection."""
     done = []
