@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, Response};
+use tokio::time::Instant;
 
 use crate::admit::Pass;
 use crate::body::Body;
@@ -26,10 +27,9 @@ impl Shared {
         loop {
             let mut plan = self.plan(query.route, query.pass);
             let kept = self.kept(&plan);
-            let stored: Vec<_> = kept.iter().map(|variant| Arc::clone(&variant.stored)).collect();
             let now = self.clock.now();
             let at = |index: usize| kept.get(index).cloned();
-            let (asked, why) = match rules::judge(&stored, query.head, now) {
+            let (asked, why) = match judge(&kept, query.head, now) {
                 Verdict::Serve(index) => match at(index) {
                     Some(variant) => {
                         let note = Note::Hit(variant.stored.fresh_for(now));
@@ -145,6 +145,15 @@ impl Shared {
             && (!is_webex || stands(Subject::OwnWrite(plan.credential, plan.family)))
             && (variant.basis == Basis::Http || stands(Subject::Family(plan.family)))
     }
+}
+
+/// What is kept, judged by the rules. Where nothing is, they need not be asked: what the request wishes was read before.
+fn judge(kept: &[Variant], head: &Parts, now: Instant) -> Verdict {
+    if kept.is_empty() {
+        return Verdict::Miss(rules::Why::UriMiss);
+    }
+    let stored: Vec<_> = kept.iter().map(|variant| Arc::clone(&variant.stored)).collect();
+    rules::judge(&stored, head, now)
 }
 
 /// The head to send upstream, if it is another than the client's.

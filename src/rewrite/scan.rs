@@ -98,7 +98,7 @@ impl Scanner {
             place: Place::Document,
             step: Step::Between(Expect::Value),
             member: Member::Other,
-            key: Vec::new(),
+            key: Vec::with_capacity(LONGEST_KEY + 1),
             depth: 0,
             is_escaped: false,
         }

@@ -113,12 +113,13 @@ impl Wishes {
     /// What a request says. `Pragma: no-cache` counts where there is no Cache-Control (RFC 9111 §5.4).
     pub(in crate::cache) fn of(headers: &HeaderMap) -> Self {
         let mut said = Self::default();
-        for member in list::of(headers, &header::CACHE_CONTROL) {
-            said.note(&Member::of(member));
-        }
         if !headers.contains_key(header::CACHE_CONTROL) {
             said.no_cache =
                 list::of(headers, &header::PRAGMA).any(|member| Member::of(member).name == "no-cache");
+            return said;
+        }
+        for member in list::of(headers, &header::CACHE_CONTROL) {
+            said.note(&Member::of(member));
         }
         said
     }

@@ -33,7 +33,10 @@ pub(in crate::cache) fn keep(
     timing: &Timing,
 ) -> Option<(Stored, Audience)> {
     let said = Directives::of(&response.headers);
-    let extent = extent(request, response)?;
+    // First what most answers of Webex fail.
+    if !may_be_stored(&said, response.status, &response.headers) {
+        return None;
+    }
     let is_wanted = match request.method {
         Method::GET | Method::HEAD => true,
         Method::POST => {
@@ -46,6 +49,7 @@ pub(in crate::cache) fn keep(
     if !is_wanted || Wishes::of(&request.headers).no_store {
         return None;
     }
+    let extent = extent(request, response)?;
     let stored = store(request, response.status, &response.headers, &said, extent, timing)?;
     Some((stored, audience(request, &said)))
 }
@@ -99,13 +103,7 @@ pub(super) fn store(
     extent: Extent,
     timing: &Timing,
 ) -> Option<Stored> {
-    if !allows_keeping(said, status) || said.private == Reach::All {
-        return None;
-    }
-    let has_validator =
-        [header::ETAG, header::LAST_MODIFIED].iter().any(|name| list::single(headers, name).is_some());
-    // What may not be used without asking, and cannot be asked about: most of what Webex sends.
-    if said.no_cache == Reach::All && !has_validator {
+    if !may_be_stored(said, status, headers) {
         return None;
     }
     let terms = Terms::of(said, status, headers, timing.received_wall);
@@ -114,7 +112,7 @@ pub(super) fn store(
         && (terms.lifetime > Duration::ZERO
             || is_explicit && terms.stale_while_revalidate > Duration::ZERO
             || is_explicit && terms.stale_if_error.is_some_and(|window| window > Duration::ZERO));
-    if !(is_explicit || may_guess(said, status)) || !(has_validator || may_be_used) {
+    if !(is_explicit || may_guess(said, status)) || !(may_be_used || has_validator(headers)) {
         return None;
     }
     Some(Stored {
@@ -159,6 +157,18 @@ pub(super) fn ruled(ttl: Duration, initial_age: Duration) -> Terms {
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: None,
     }
+}
+
+/// Whether an answer may be kept at all, and can ever be used: what may not be used without asking must be such that it can be
+/// asked about.
+fn may_be_stored(said: &Directives, status: StatusCode, headers: &HeaderMap) -> bool {
+    allows_keeping(said, status)
+        && said.private != Reach::All
+        && (said.no_cache != Reach::All || has_validator(headers))
+}
+
+fn has_validator(headers: &HeaderMap) -> bool {
+    [header::ETAG, header::LAST_MODIFIED].iter().any(|name| list::single(headers, name).is_some())
 }
 
 /// Whether the status and the directives let an answer be kept. `must-understand` overrides `no-store`, if it is

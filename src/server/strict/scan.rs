@@ -1,5 +1,7 @@
 //! Decides whether the bytes of HTTP/1 requests can be read in one way only (RFC 9112 §2.2, §6, §7.1). No I/O.
 
+use memchr::memchr;
+
 /// Where in a stream of requests the next byte belongs, and what must be known to tell where the next one begins.
 ///
 /// Knows just enough of the grammar: what hyper refuses by itself is not looked at again.
@@ -88,16 +90,20 @@ impl Scan {
 
     /// Takes bytes up to the end of the line; says how many.
     fn pass_line(&mut self, bytes: &mut [u8]) -> usize {
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr(b'\n', bytes);
         let taken = end.map_or(bytes.len(), |end| end + 1);
-        let is_too_long = self.line.len() + taken > self.max_line_bytes;
-        if !is_too_long {
-            self.line.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+        let piece = bytes.get(..taken).unwrap_or_default();
+        let mut held = std::mem::take(&mut self.line);
+        let is_too_long = held.len() + taken > self.max_line_bytes;
+        // Most lines come whole: those are looked at where they lie.
+        if !is_too_long && (end.is_none() || !held.is_empty()) {
+            held.extend_from_slice(piece);
         }
         if !is_too_long && end.is_none() {
+            self.line = held;
             return taken;
         }
-        let line = std::mem::take(&mut self.line);
+        let line = if held.is_empty() { piece } else { &held };
         let verdict = match line.strip_suffix(b"\r\n") {
             Some(line) if !is_too_long => self.end_line(line),
             _ => Err(Ambiguous),
