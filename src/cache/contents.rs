@@ -50,19 +50,24 @@ impl Shared {
         let mut known = self.store.proof(&proof_key);
         let is_renewed = takes_kept && known.is_some();
         let mut slot = Slot::new(query.route, query.pass, why, Plan::Content(Box::new(plan)));
+        let mut now = query.began_at;
         loop {
             let proof = known.take().or_else(|| self.store.proof(&proof_key));
             let proof = proof.filter(|proof| self.marks.uphold(&proof.standing));
-            let fresh = proof.filter(|proof| takes_kept && !self.left(proof, query.manner.max_age).is_zero());
+            let fresh =
+                proof.filter(|proof| takes_kept && !self.left(proof, query.manner.max_age, now).is_zero());
             let obtained = if query.head.method == Method::HEAD {
-                self.obtain_head(query, fresh.as_deref())
+                obtain_head(query, fresh.as_deref(), now)
             } else {
                 self.obtain(query, &mut slot, fresh.as_deref()).await
             };
             match (obtained, &fresh) {
                 (Obtained::Fetch, _) => return Lookup::Fetch(slot),
                 (Obtained::Kept(response), Some(proof)) => {
-                    return Lookup::Ready(response, Note::Hit(self.left(proof, Duration::MAX)));
+                    return Lookup::Ready(
+                        response,
+                        Note::Hit(self.left(proof, Duration::MAX, self.clock.now())),
+                    );
                 }
                 (Obtained::Read(response) | Obtained::Kept(response), _) => {
                     return Lookup::Ready(response, Note::Collapsed(slot.why));
@@ -79,6 +84,7 @@ impl Shared {
                     Lookup::Prove(slot)
                 };
             }
+            now = self.clock.now();
         }
     }
 
@@ -97,12 +103,6 @@ impl Shared {
                 true
             }
         }
-    }
-
-    fn obtain_head(&self, query: &Query<'_>, proof: Option<&Proof>) -> Obtained {
-        let Some(proof) = proof else { return Obtained::Unproved };
-        let reply = rules::answer(&proof.stored, query.head, self.clock.now());
-        Obtained::Kept(reply.with(|_| Body::empty()))
     }
 
     /// Judges the answer to the HEAD that a proof asks for.
@@ -242,12 +242,13 @@ impl Shared {
     /// use asks.
     fn holds(&self, proof: &Proof) -> bool {
         let ttl = self.settings.proof_ttl;
-        (ttl.is_zero() || !self.left(proof, Duration::MAX).is_zero()) && self.marks.uphold(&proof.standing)
+        (ttl.is_zero() || !self.left(proof, Duration::MAX, self.clock.now()).is_zero())
+            && self.marks.uphold(&proof.standing)
     }
 
     /// How much longer a proof is good for a client that takes answers of `max_age`; zero if it is not.
-    fn left(&self, proof: &Proof, max_age: Duration) -> Duration {
-        let age = self.clock.now().saturating_duration_since(proof.proved_at);
+    fn left(&self, proof: &Proof, max_age: Duration, now: Instant) -> Duration {
+        let age = now.saturating_duration_since(proof.proved_at);
         let is_wanted = age <= max_age;
         if is_wanted { self.settings.proof_ttl.saturating_sub(age) } else { Duration::ZERO }
     }
@@ -325,6 +326,12 @@ impl Shared {
             disk.remove(key.target());
         }
     }
+}
+
+fn obtain_head(query: &Query<'_>, proof: Option<&Proof>, now: Instant) -> Obtained {
+    let Some(proof) = proof else { return Obtained::Unproved };
+    let reply = rules::answer(&proof.stored, query.head, now);
+    Obtained::Kept(reply.with(|_| Body::empty()))
 }
 
 /// Only complete, unencoded answers are kept: the one form in which the bytes of an id are the same for everybody.
