@@ -6,6 +6,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY config config
+COPY deploy/profile deploy/profile
 # Only what the binary is made of is copied, so the other targets of Cargo.toml get empty files.
 RUN mkdir -p benches/compare benches/strategies benches/traffic tests/it /empty \
     && touch benches/compare/bare.rs benches/core.rs benches/path.rs benches/strategies/main.rs benches/traffic/main.rs tests/architecture.rs tests/it/main.rs
@@ -14,7 +15,8 @@ RUN mkdir -p benches/compare benches/strategies benches/traffic tests/it /empty 
 RUN rustc -vV > /tmp/rustc \
     && if [ "$(uname -m)" = aarch64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
     && sed -n 's/^host: //p' /tmp/rustc > /tmp/target \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin tollgate --target "$(cat /tmp/target)" \
+    && flags="$(deploy/profile/use.sh) -C target-feature=+crt-static" \
+    && RUSTFLAGS="$flags" cargo build --release --locked --bin tollgate --target "$(cat /tmp/target)" \
     && cp "target/$(cat /tmp/target)/release/tollgate" /tollgate \
     && test -s /etc/ssl/certs/ca-certificates.crt
 

@@ -48,6 +48,10 @@ demo:
 check-static *BINARY:
     deploy/check-static.sh {{BINARY}}
 
+# The counts that releases are laid out by, taken anew (ten minutes).
+profile:
+    deploy/profile/take.sh
+
 # What a release consists of, below target/dist: binary, package, bill of materials, sums, image.
 release VERSION:
     deploy/release.sh {{VERSION}}

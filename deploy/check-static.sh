@@ -11,7 +11,8 @@ if (($# > 0)); then
     binary=$1
 else
     host=$(rustc -vV | sed -n 's/^host: //p')
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$host" --target-dir target/static
+    flags="$(deploy/profile/use.sh) -C target-feature=+crt-static"
+    RUSTFLAGS=$flags cargo build --release --locked --target "$host" --target-dir target/static
     binary=target/static/$host/release/tollgate
 fi
 exec unshare --net python3 -B deploy/check_static.py "$(realpath "$binary")"

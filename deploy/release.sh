@@ -14,6 +14,7 @@ version=${1:-}
 [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "name the version: X.Y.Z"
 [[ -z $(git status --porcelain) ]] || fail "the tree has changes that are not committed"
 [[ $(cargo pkgid) == *"#$version" || $(cargo pkgid) == *"@$version" ]] || fail "Cargo.toml says another version"
+[[ $(deploy/profile/use.sh --of) == "$(<deploy/profile/counts.of)" ]] || fail "its counts are of something else: deploy/profile/take.sh"
 grep -q "^## $version\b" CHANGELOG.md || fail "CHANGELOG.md has no section $version"
 
 # All timestamps in what is made are the commit's, so that two runs give the same.
@@ -37,7 +38,8 @@ if [[ -z ${TOLLGATE_ADVISORIES:-} ]]; then
 fi
 
 step "static binary"
-RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin tollgate --target "$host" --target-dir target/static
+counts=$(deploy/profile/use.sh)
+RUSTFLAGS="$counts -C target-feature=+crt-static" cargo build --release --locked --bin tollgate --target "$host" --target-dir target/static
 if ((EUID == 0)); then
     deploy/check-static.sh "target/static/$host/release/tollgate"
 else
@@ -49,7 +51,8 @@ tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH
 rm -r "${dist:?}/$name"
 
 step "Debian package"
-cargo deb --quiet --locked --output "$dist/"
+RUSTFLAGS=$counts cargo build --release --locked --bin tollgate --target "$host"
+cargo deb --quiet --locked --no-build --target "$host" --output "$dist/"
 
 step "bill of materials"
 cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$host" --override-filename "$name.cdx"

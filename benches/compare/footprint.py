@@ -12,7 +12,7 @@ import subprocess
 
 import cases
 from servers import Bare, Origin, Tollgate
-from world import ROOT, World
+from world import World
 
 LINE, PAGE = 64, 4096
 WARM_UP, SECONDS = 3, 15
@@ -24,7 +24,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bash benches/compare/run.sh footprint", description=__doc__)
     known = [case.name for case in cases.CASES]
     parser.add_argument("--case", nargs="+", choices=known, default=["head-h2", "get-h1", "pass-h1", "pass-h2"])
-    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/tollgate")
+    parser.add_argument("--binary", type=pathlib.Path, help="else the release is built")
     parser.add_argument("--bare", action="store_true", help="and hyper and rustls without Tollgate (bare.rs)")
     wanted = parser.parse_args()
     Tollgate.binary, Bare.binary = wanted.binary.resolve(), os.environ.get("COMPARE_BARE")

@@ -12,7 +12,7 @@ import special
 import table
 from checks import Checks, Unfit
 from servers import PROXIES, Bare, Beside, Origin, Tollgate
-from world import ROOT, World
+from world import World
 
 GROWING = {"tenants": special.tenants, "tenants-nginx": special.control, "entries": special.entries}
 SPECIAL = [*GROWING, "latency", "idle"]
@@ -115,7 +115,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="times that every case is run (5)")
     parser.add_argument("--seconds", type=int, default=5, help="length of one run, at least 2 (5)")
     parser.add_argument("--case", nargs="+", action="extend", help="only these; --list names them")
-    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/tollgate")
+    parser.add_argument("--binary", type=pathlib.Path, help="else the release is built")
     parser.add_argument("--bare", action="store_true", help="and hyper and rustls without Tollgate (bare.rs)")
     parser.add_argument("--beside", type=pathlib.Path, help="and another binary of Tollgate")
     parser.add_argument("--markdown", type=pathlib.Path, help="file for the table as Markdown")

@@ -46,7 +46,13 @@ done
 
 case " $* " in
     *" --binary"* | *" --help "* | *" -h "* | *" --list "*) ;;
-    *) cargo build --release --locked --quiet ;;
+    *)
+        # As a release is built.
+        host=$(rustc -vV | sed -n 's/^host: //p')
+        counts=$(deploy/profile/use.sh)
+        RUSTFLAGS=$counts cargo build --release --locked --quiet --bin tollgate --target "$host"
+        set -- "$@" --binary "target/$host/release/tollgate"
+        ;;
 esac
 case " $* " in
     *" --bare "*)
