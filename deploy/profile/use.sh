@@ -22,6 +22,11 @@ fi
 if [[ $of != "$now" ]]; then
     echo "deploy/profile: Cargo.lock has changed since the counts were taken: take.sh takes them anew" >&2
 fi
-mkdir -p target/profile
-gzip -dc deploy/profile/counts.gz >target/profile/counts.profdata
-printf -- '-Cprofile-use=%s\n' "$PWD/target/profile/counts.profdata"
+unpacked=$PWD/target/profile/counts.profdata
+# Only if they are others: cargo builds everything anew when this file is newer.
+if [[ deploy/profile/counts.gz -nt $unpacked ]]; then
+    mkdir -p target/profile
+    gzip -dc deploy/profile/counts.gz >"$unpacked.part"
+    mv "$unpacked.part" "$unpacked"
+fi
+printf -- '-Cprofile-use=%s\n' "$unpacked"

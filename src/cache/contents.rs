@@ -64,10 +64,8 @@ impl Shared {
             match (obtained, &fresh) {
                 (Obtained::Fetch, _) => return Lookup::Fetch(slot),
                 (Obtained::Kept(response), Some(proof)) => {
-                    return Lookup::Ready(
-                        response,
-                        Note::Hit(self.left(proof, Duration::MAX, self.clock.now())),
-                    );
+                    let left = self.left(proof, Duration::MAX, self.clock.now());
+                    return Lookup::Ready(response, Note::Hit(left));
                 }
                 (Obtained::Read(response) | Obtained::Kept(response), _) => {
                     return Lookup::Ready(response, Note::Collapsed(slot.why));

@@ -121,7 +121,8 @@ const ask = (client, request, leave) =>
       },
       end: done,
       fail: (error) => {
-        found.error = error;
+        // What is heard first says why; that the stream is closed follows from it.
+        found.error ??= error;
         done();
       },
     };
