@@ -75,7 +75,9 @@ class Http2 {
     this.session.on("error", () => {});
   }
 
+  // Not while it connects: node would fail the requests that wait for that (ERR_HTTP2_GOAWAY_SESSION, reset 2).
   renew() {
+    if (this.session?.connecting) return;
     this.session?.close();
     this.session = undefined;
   }
