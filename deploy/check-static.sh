@@ -10,9 +10,6 @@ cd "$(dirname "$0")/.."
 if (($# > 0)); then
     binary=$1
 else
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    flags="$(deploy/profile/use.sh) -C target-feature=+crt-static"
-    RUSTFLAGS=$flags cargo build --release --locked --target "$host" --target-dir target/static
-    binary=target/static/$host/release/tollgate
+    binary=$(deploy/profile/build.sh target/static -C target-feature=+crt-static)
 fi
 exec unshare --net python3 -B deploy/check_static.py "$(realpath "$binary")"

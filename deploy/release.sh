@@ -38,20 +38,19 @@ if [[ -z ${TOLLGATE_ADVISORIES:-} ]]; then
 fi
 
 step "static binary"
-counts=$(deploy/profile/use.sh)
-RUSTFLAGS="$counts -C target-feature=+crt-static" cargo build --release --locked --bin tollgate --target "$host" --target-dir target/static
+binary=$(deploy/profile/build.sh target/static -C target-feature=+crt-static)
 if ((EUID == 0)); then
-    deploy/check-static.sh "target/static/$host/release/tollgate"
+    deploy/check-static.sh "$binary"
 else
     echo "not run in an empty root: that needs root, see deploy/check-static.sh"
 fi
-cp "target/static/$host/release/tollgate" README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT SECURITY.md config/tollgate.toml \
+cp "$binary" README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT SECURITY.md config/tollgate.toml \
     deploy/systemd/tollgate.service "$dist/$name/"
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -C "$dist" -cf - "$name" | gzip -n >"$dist/$name.tar.gz"
 rm -r "${dist:?}/$name"
 
 step "Debian package"
-RUSTFLAGS=$counts cargo build --release --locked --bin tollgate --target "$host"
+deploy/profile/build.sh
 cargo deb --quiet --locked --no-build --target "$host" --output "$dist/"
 
 step "bill of materials"

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-binary=$(realpath "${TOLLGATE:-target/release/tollgate}")
+binary=$(realpath "${TOLLGATE:-$(deploy/profile/build.sh)}")
 missing=()
 for tool in curl slowhttptest sslscan testssl h2load; do
     command -v "$tool" >/dev/null || missing+=("$tool")

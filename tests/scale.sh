@@ -5,7 +5,7 @@
 #   tests/scale.sh [weighted] [slow] [failing] [overrated] [changing] [closing]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --quiet --release --locked
+binary=$(deploy/profile/build.sh)
 if [[ ! -x target/redis/usr/bin/redis-server ]]; then bash tests/redis.sh; fi
 bash tests/clients/run.sh --collect-only test_restart.py >/dev/null
-CLIENTS_BINARY=$PWD/target/release/tollgate exec target/clients-venv/bin/python -B tests/clients/scale.py "$@"
+CLIENTS_BINARY=$binary exec target/clients-venv/bin/python -B tests/clients/scale.py "$@"

@@ -5,5 +5,5 @@
 #   tests/soak.sh [MINUTES]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --quiet --release --locked
-CLIENTS_BINARY=$PWD/target/release/tollgate SOAK_SECONDS=$((${1:-10} * 60)) bash tests/clients/run.sh test_soak.py
+binary=$(deploy/profile/build.sh)
+CLIENTS_BINARY=$binary SOAK_SECONDS=$((${1:-10} * 60)) bash tests/clients/run.sh test_soak.py

@@ -47,11 +47,8 @@ done
 case " $* " in
     *" --binary"* | *" --help "* | *" -h "* | *" --list "*) ;;
     *)
-        # As a release is built.
-        host=$(rustc -vV | sed -n 's/^host: //p')
-        counts=$(deploy/profile/use.sh)
-        RUSTFLAGS=$counts cargo build --release --locked --quiet --bin tollgate --target "$host"
-        set -- "$@" --binary "target/$host/release/tollgate"
+        binary=$(deploy/profile/build.sh)
+        set -- "$@" --binary "$binary"
         ;;
 esac
 case " $* " in

@@ -26,8 +26,9 @@ class Server:
         self.world = world
         self.log = open(world.folder / f"{self.name}.err", "ab")
         self.child = subprocess.Popen(
-            [str(part) for part in (*self.within, *command)], cwd=world.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log, preexec_fn=pinned(core), env={"PATH": os.environ["PATH"], "HOME": str(world.folder)},
+            [str(part) for part in (*self.within, *command)], cwd=world.folder, preexec_fn=pinned(core),
+            env={"PATH": os.environ["PATH"], "HOME": str(world.folder)},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log,
         )
         self._wait()
 
